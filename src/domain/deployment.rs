@@ -1,0 +1,115 @@
+//! One attempt to make a source live, from queued to its end.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    failure::Failure,
+    names::{AppName, DeploymentId, ReleaseNumber, UserId},
+    push::{CommitId, RefName},
+    time::UnixMillis,
+};
+
+/// The timed steps of a deployment, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The commit is read and exported.
+    Source,
+    /// A recipe is chosen.
+    Detect,
+    /// The artifact is made.
+    Build,
+    /// The release command runs.
+    Release,
+    /// The instances of the new release start.
+    Start,
+    /// They pass their checks.
+    Health,
+    /// Git moves the ref and the route table is replaced.
+    Switch,
+    /// The old instances finish what is in flight and end.
+    Drain,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Source => "source",
+            Stage::Detect => "detect",
+            Stage::Build => "build",
+            Stage::Release => "release",
+            Stage::Start => "start",
+            Stage::Health => "health",
+            Stage::Switch => "switch",
+            Stage::Drain => "drain",
+        })
+    }
+}
+
+/// How far a deployment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeploymentState {
+    /// Waits behind another deployment of the app, or for a free build slot.
+    Queued,
+    /// At work.
+    Running,
+    /// All instances of the new release are ready; git may move the ref.
+    Prepared,
+    /// Live.
+    Success,
+    /// Ended by a failure; nothing that a visitor sees has changed.
+    Failed,
+    /// Ended on purpose; nothing that a visitor sees has changed.
+    Cancelled,
+}
+
+impl DeploymentState {
+    /// Whether nothing more will happen to it.
+    pub fn is_final(self) -> bool {
+        match self {
+            DeploymentState::Queued | DeploymentState::Running | DeploymentState::Prepared => false,
+            DeploymentState::Success | DeploymentState::Failed | DeploymentState::Cancelled => true,
+        }
+    }
+}
+
+/// When a stage began and ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// Which stage.
+    pub stage: Stage,
+    /// When it began.
+    pub started_at: UnixMillis,
+    /// When it ended; `None` while it runs.
+    pub ended_at: Option<UnixMillis>,
+}
+
+/// The record of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its id; also names its build log and its artifact.
+    pub id: DeploymentId,
+    /// The app.
+    pub app: AppName,
+    /// Who pushed.
+    pub user: UserId,
+    /// The commit that is deployed.
+    pub commit: CommitId,
+    /// The ref that git moves when it succeeds.
+    pub git_ref: RefName,
+    /// How far it is.
+    pub state: DeploymentState,
+    /// Its stages so far.
+    pub stages: Vec<StageRecord>,
+    /// The release that it made, once there is one.
+    pub release: Option<ReleaseNumber>,
+    /// Why it failed or was cancelled.
+    pub failure: Option<Failure>,
+    /// When it was asked for.
+    pub created_at: UnixMillis,
+    /// When it reached a final state.
+    pub ended_at: Option<UnixMillis>,
+}

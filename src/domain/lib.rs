@@ -1,0 +1,52 @@
+//! Row 0: the words of autostack as plain data, and the decisions that need nothing but data.
+//!
+//! No I/O, no async, no clock: whatever happens here happens the same way twice. A value that exists is
+//! valid; the only way in from the outside is a parser that says what is wrong ([`Invalid`]).
+//!
+//! In reading order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`names`] | [`AppName`], [`ProcessType`] and the ids: what may become a file name, a host, an argument |
+//! | [`push`] | ref updates of one `git push`, and which of them is deployed |
+//! | [`procfile`], [`app_json`] | what an app says about itself |
+//! | [`env_map`], [`secret`] | configuration, byte for byte; values that never print themselves |
+//! | [`deployment`], [`failure`] | one attempt to go live, its stages, and why it ended |
+//! | [`release`] | artifact + config + process types, numbered |
+//! | [`instance`] | one running copy of a process type |
+//! | [`health`] | when an instance counts as ready |
+//! | [`route`] | host names and what stands behind them |
+//! | [`screen`] | the shape of a line that a person reads |
+//! | [`permission`] | who may do what: one function, default no |
+//! | [`limits`] | every bound, with its unit |
+
+pub mod app;
+pub mod app_json;
+pub mod deployment;
+pub mod env_map;
+pub mod failure;
+pub mod health;
+pub mod instance;
+pub mod limits;
+pub mod names;
+pub mod permission;
+pub mod procfile;
+pub mod push;
+pub mod release;
+pub mod route;
+pub mod screen;
+pub mod secret;
+pub mod time;
+
+pub use app::{App, Formation};
+pub use deployment::{Deployment, DeploymentState, Stage, StageRecord};
+pub use env_map::EnvMap;
+pub use failure::{Failure, FailureKind};
+pub use instance::{Exit, InstanceSpec};
+pub use names::{AppName, DeploymentId, InstanceId, Invalid, ProcessType, ReleaseNumber, UserId};
+pub use push::{CommitId, RefName, RefUpdate};
+pub use release::{Artifact, Release};
+pub use route::Host;
+pub use screen::{Line, LineKind};
+pub use secret::Secret;
+pub use time::UnixMillis;

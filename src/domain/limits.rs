@@ -1,0 +1,43 @@
+//! Every bound that is not a setting, with its unit last in the name.
+
+/// Bytes of one config value: 64 KiB is what the largest known service credentials need, twice over is
+/// what `execve` takes for one string (128 KiB, `MAX_ARG_STRLEN`).
+pub const CONFIG_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one config name.
+pub const CONFIG_NAME_BYTES_MAX: usize = 256;
+
+/// Bytes of a Procfile.
+pub const PROCFILE_BYTES_MAX: usize = 64 * 1024;
+/// Process types that one app may have.
+pub const PROCESS_TYPES_MAX: usize = 64;
+/// Bytes of an `app.json`.
+pub const APP_JSON_BYTES_MAX: usize = 256 * 1024;
+/// Instances of one process type.
+pub const INSTANCES_PER_PROCESS_MAX: u32 = 100;
+
+/// Ref updates that one push may carry.
+pub const REF_UPDATES_PER_PUSH_MAX: usize = 1_000;
+/// Push options that one push may carry.
+pub const PUSH_OPTIONS_MAX: usize = 32;
+/// Bytes of one push option.
+pub const PUSH_OPTION_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a pack that a push may send (threat C11).
+pub const PACK_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Bytes of one object (threat C11).
+pub const OBJECT_BYTES_MAX: u64 = 100 * 1024 * 1024;
+/// Files in one exported commit (threat C11).
+pub const SOURCE_FILES_MAX: u64 = 100_000;
+/// Bytes of one exported commit, all files together (threat C11).
+pub const SOURCE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// Bytes of one path in a commit (threat C11).
+pub const SOURCE_PATH_BYTES_MAX: usize = 4 * 1024;
+/// Folders within folders in a commit (threat C11).
+pub const SOURCE_DEPTH_MAX: usize = 64;
+
+/// Bytes of one log line; a longer one is cut into several.
+pub const LOG_LINE_BYTES_MAX: usize = 16 * 1024;
+/// Last lines of the app that a failed deployment shows as evidence.
+pub const EVIDENCE_LINES_MAX: usize = 20;
+
+/// Deployments of one app that may wait behind the running one.
+pub const DEPLOYMENT_QUEUE_PER_APP_MAX: usize = 16;

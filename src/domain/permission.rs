@@ -1,0 +1,85 @@
+//! Who may do what. One function for every door; what it does not name is refused.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::UserId;
+
+/// What somebody may do with one app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// May look.
+    Viewer,
+    /// May also push and operate.
+    Deployer,
+    /// May also destroy, and decide who else may.
+    Admin,
+}
+
+/// Somebody who has proved who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The user.
+    pub user: UserId,
+    /// Whether the whole platform is theirs to run.
+    pub is_admin: bool,
+    /// What people see in messages and in the audit log.
+    pub name: String,
+}
+
+/// What somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Create an app.
+    CreateApp,
+    /// See that an app exists, its state, its URL.
+    ViewApp,
+    /// Read an app's logs.
+    ReadLogs,
+    /// Fetch an app's code.
+    FetchCode,
+    /// Push to an app.
+    Push,
+    /// Destroy an app.
+    DestroyApp,
+}
+
+/// Decides. `role` is the actor's role on the app that the action is about; `None` where there is none.
+pub fn allows(actor: &Actor, role: Option<Role>, action: Action) -> bool {
+    let needed = match action {
+        Action::CreateApp => return true,
+        Action::ViewApp | Action::ReadLogs => Role::Viewer,
+        Action::FetchCode | Action::Push => Role::Deployer,
+        Action::DestroyApp => Role::Admin,
+    };
+    actor.is_admin || role.is_some_and(|role| role >= needed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_matrix() {
+        let user = |is_admin| Actor {
+            user: "00000000-0000-0000-0000-000000000001".parse().unwrap(),
+            is_admin,
+            name: "ada".into(),
+        };
+        let roles = [None, Some(Role::Viewer), Some(Role::Deployer), Some(Role::Admin)];
+        let rows = [
+            (Action::CreateApp, [true, true, true, true]),
+            (Action::ViewApp, [false, true, true, true]),
+            (Action::ReadLogs, [false, true, true, true]),
+            (Action::FetchCode, [false, false, true, true]),
+            (Action::Push, [false, false, true, true]),
+            (Action::DestroyApp, [false, false, false, true]),
+        ];
+        for (action, expected) in rows {
+            for (role, expected) in roles.into_iter().zip(expected) {
+                assert_eq!(allows(&user(false), role, action), expected, "{action:?} as {role:?}");
+                assert!(allows(&user(true), role, action), "{action:?} as platform admin");
+            }
+        }
+    }
+}

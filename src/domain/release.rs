@@ -1,0 +1,73 @@
+//! A release: artifact + config + process types. The config is kept beside it, sealed, by the store.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::Formation,
+    health::HealthCheck,
+    names::{AppName, DeploymentId, ProcessType, ReleaseNumber},
+    push::CommitId,
+    time::UnixMillis,
+};
+
+/// What a build made; nothing changes it afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Artifact {
+    /// `DATA_DIR/artifacts/APP/ID`, made by the deployment of that id.
+    Directory {
+        /// The deployment that built it.
+        built_by: DeploymentId,
+        /// What the recipe wants in the environment of every process, beneath the app's config.
+        launch: LaunchEnv,
+        /// Set where the agent itself serves the files and no `web` process runs.
+        static_site: Option<StaticSite>,
+    },
+}
+
+/// Environment that belongs to the artifact.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchEnv {
+    /// Folders inside the artifact that stand first in `PATH`: `node_modules/.bin`, `.venv/bin`.
+    pub path: Vec<String>,
+    /// Variables with fixed values: `NODE_ENV=production`.
+    pub vars: BTreeMap<String, String>,
+}
+
+/// A folder of files that the proxy serves itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaticSite {
+    /// The folder inside the artifact; empty for the artifact itself.
+    pub root: String,
+    /// The page for a path that is not there, inside `root`: `404.html`.
+    pub not_found: Option<String>,
+    /// Whether every path that is not a file gets `index.html` (a single-page app).
+    pub single_page: bool,
+}
+
+/// The record of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The app.
+    pub app: AppName,
+    /// Its number within the app.
+    pub number: ReleaseNumber,
+    /// What runs.
+    pub artifact: Artifact,
+    /// The commit that the artifact was built from.
+    pub commit: CommitId,
+    /// Command line of each process type, for `/bin/sh -c`.
+    pub processes: BTreeMap<ProcessType, String>,
+    /// How many of each were asked for when it was made.
+    pub formation: Formation,
+    /// When an instance of a process type is ready; without an entry: when it listens on `PORT`.
+    pub checks: BTreeMap<ProcessType, Vec<HealthCheck>>,
+    /// Why it was made, for people: `Deploy 3f9c2a1`.
+    pub description: String,
+    /// The deployment that made it.
+    pub deployment: DeploymentId,
+    /// When it was made.
+    pub created_at: UnixMillis,
+}
