@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{limits, names::Invalid};
 
+/// Where programs are looked for when an app's config sets no `PATH`: what Debian gives a service.
+pub const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Names to values. A name is `[A-Za-z_][A-Za-z0-9_]*`; a value is any bytes without NUL, which is all
 /// that `execve` can carry. `Debug` shows the names only: values are often secrets.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@
 //! | [`health`] | when an instance counts as ready |
 //! | [`route`] | host names and what stands behind them |
 //! | [`screen`] | the shape of a line that a person reads |
+//! | [`user`] | who uses the platform, and the keys that prove it
 //! | [`permission`] | who may do what: one function, default no |
 //! | [`limits`] | every bound, with its unit |
 
@@ -37,6 +38,7 @@ pub mod route;
 pub mod screen;
 pub mod secret;
 pub mod time;
+pub mod user;
 
 pub use app::{App, Formation};
 pub use deployment::{Deployment, DeploymentState, Stage, StageRecord};
@@ -50,3 +52,4 @@ pub use route::Host;
 pub use screen::{Line, LineKind};
 pub use secret::Secret;
 pub use time::UnixMillis;
+pub use user::{SshKeyRecord, User};
