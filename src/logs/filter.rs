@@ -1,0 +1,54 @@
+//! Which entries a reader wants to see.
+
+use autostack_domain::{ProcessType, ReleaseNumber, UnixMillis};
+
+use crate::entry::{Entry, Origin};
+
+/// All that is set must fit. The default lets everything through; a filter for a process type, a dyno or a
+/// release lets no line of the platform through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Lines of this process type.
+    pub process: Option<ProcessType>,
+    /// Lines of this dyno: `web.1`.
+    pub dyno: Option<String>,
+    /// Lines of this release.
+    pub release: Option<ReleaseNumber>,
+    /// Lines written at or after this moment.
+    pub since: Option<UnixMillis>,
+    /// Lines written before this moment.
+    pub until: Option<UnixMillis>,
+    /// Lines that hold these bytes.
+    pub contains: Option<Vec<u8>>,
+}
+
+impl Filter {
+    /// Everything.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Whether the entry is wanted.
+    pub fn matches(&self, entry: &Entry) -> bool {
+        self.since.is_none_or(|since| entry.at >= since)
+            && self.until.is_none_or(|until| entry.at < until)
+            && self.matches_origin(&entry.origin)
+            && self.contains.as_ref().is_none_or(|wanted| contains(&entry.text, wanted))
+    }
+
+    fn matches_origin(&self, origin: &Origin) -> bool {
+        match origin {
+            Origin::Platform(_) => self.process.is_none() && self.dyno.is_none() && self.release.is_none(),
+            Origin::Instance { release, dyno, .. } => {
+                let process = dyno.rsplit_once('.').map_or(dyno.as_str(), |(process, _)| process);
+                self.process.as_ref().is_none_or(|wanted| wanted.as_str() == process)
+                    && self.dyno.as_ref().is_none_or(|wanted| wanted == dyno)
+                    && self.release.is_none_or(|wanted| wanted == *release)
+            }
+        }
+    }
+}
+
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    wanted.is_empty() || text.windows(wanted.len()).any(|window| window == wanted)
+}
