@@ -1,0 +1,31 @@
+//! Settings: a TOML file, then the environment, later wins; checked whole before anything uses them.
+//!
+//! In reading order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | `keys` | every key on one screen: name, default, kind, whether it waits for a restart |
+//! | `values` | the kinds of value: a duration, a size, an address, each with the words for what it expects |
+//! | `raw` | what was given, as text, and where: filled without judging the values |
+//! | `checked` | [`Settings`]: immutable, valid by construction |
+//! | `watch` | [`SettingsHandle`]: follows the file, keeps the last good settings |
+//! | `error` | [`SettingsError`]: file, line, key, what was expected |
+//!
+//! Invariants: an unknown key is refused, never ignored; every mistake is reported, not only the first; a
+//! feature that this version does not have is refused in so many words; a bad file never replaces good
+//! settings.
+
+mod checked;
+mod error;
+mod keys;
+mod raw;
+mod values;
+// mod watch;
+
+pub use checked::{
+    ApiSettings, AuthSettings, BuildSettings, DEFAULT_FILE, DeploySettings, GitSettings, HttpSettings,
+    LogSettings, ReleaseSettings, RuntimeSettings, Settings, Sources, SshSettings, check,
+};
+pub use error::{Place, SettingsError};
+pub use values::{BackendChoice, PortRange, Signup};
+// pub use watch::{FileState, SettingsHandle, SettingsWatch};
