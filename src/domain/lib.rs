@@ -17,7 +17,7 @@
 //! | [`health`] | when an instance counts as ready |
 //! | [`route`] | host names and what stands behind them |
 //! | [`screen`] | the shape of a line that a person reads |
-//! | [`user`] | who uses the platform, and the keys that prove it
+//! | [`user`] | who uses the platform, and the keys that prove it |
 //! | [`permission`] | who may do what: one function, default no |
 //! | [`limits`] | every bound, with its unit |
 

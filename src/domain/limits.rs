@@ -41,3 +41,5 @@ pub const EVIDENCE_LINES_MAX: usize = 20;
 
 /// Deployments of one app that may wait behind the running one.
 pub const DEPLOYMENT_QUEUE_PER_APP_MAX: usize = 16;
+/// Finished deployments of one app whose records are kept; the oldest go first, the live one stays.
+pub const FINISHED_DEPLOYMENTS_PER_APP_MAX: usize = 200;

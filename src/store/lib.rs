@@ -1,1 +1,43 @@
-//! (front page to come)
+//! Row 2: what *should* be, kept in one redb file so that it outlives every crash.
+//!
+//! A verb that returned `Ok` is durable: each write is one transaction, synced before the answer. A verb
+//! that returned an error changed nothing, with one exception that has its own variant:
+//! [`StoreError::OutcomeUnknown`].
+//!
+//! In reading order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`tables`](mod@tables) | every table with its key and record type, on one screen |
+//! | [`record`] | a stored value: its version and its JSON, and how an old one becomes a new one |
+//! | [`store`] | [`Store`]: reading and writing transactions, and coming back after an I/O error |
+//! | `apps`, `members`, `users`, `keys`, `config`, `releases`, `deployments` | the verbs of each table |
+//! | `journal` | the verbs that make a release live, or undo it, in one transaction |
+//! | `seal`, `key_file` | configuration encrypted at rest, and the key file beside the store |
+//! | `open` | the first start, and every way in which a later one is refused |
+//! | [`error`] | what can go wrong, in words for the operator |
+//!
+//! What it does not know: the clock (times are handed in), git, instances, and who may do what.
+
+pub mod error;
+pub mod record;
+pub mod store;
+pub mod tables;
+
+mod apps;
+mod config;
+mod deployments;
+mod journal;
+mod key_file;
+mod keys;
+mod members;
+mod open;
+mod releases;
+mod seal;
+mod users;
+
+pub use error::StoreError;
+pub use store::Store;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! The steps of a release: prepared, then committed or discarded, each one transaction.
+//!
+//! ```text
+//! queued, running --prepare_release--> prepared --commit_release---> success
+//!                                               --discard_release--> failed, cancelled
+//! ```
+
+use autostack_domain::{
+    AppName, Deployment, DeploymentId, DeploymentState, EnvMap, Failure, Release, ReleaseNumber, StageRecord,
+    UnixMillis,
+};
+
+use crate::{
+    apps, deployments,
+    error::StoreError,
+    seal::Belonging,
+    store::Store,
+    tables::{APPS, RELEASE_CONFIG, RELEASES},
+};
+
+impl Store {
+    /// Records a release whose instances are all ready, with the config that they have, and marks its
+    /// deployment as prepared. Its number must be [`Store::next_release_number`]; the number stays used
+    /// even if the release is discarded.
+    pub fn prepare_release(
+        &self,
+        release: &Release,
+        config: &EnvMap,
+        id: &DeploymentId,
+        stages: &[StageRecord],
+    ) -> Result<(), StoreError> {
+        let (name, number) = (&release.app, release.number);
+        let sealed = self.sealer().seal_env(Belonging::ReleaseConfig(name, number), config)?;
+        self.write(|txn| {
+            let mut app = apps::get(txn, name)?;
+            if number.0 != app.last_release + 1 {
+                let why = format!("the next one is v{}", app.last_release + 1);
+                return Err(StoreError::conflict("release", format!("{name} {number}"), why));
+            }
+            let before = deployment_of(name, deployments::get(txn, id)?)?;
+            match before.state {
+                DeploymentState::Queued | DeploymentState::Running => {}
+                _ => return Err(wrong_state(&before, "prepared")),
+            }
+            app.last_release = number.0;
+            APPS.write(txn)?.put(name.as_str(), &app)?;
+            RELEASES.write(txn)?.put((name.as_str(), number.0), release)?;
+            txn.open_table(RELEASE_CONFIG)?.insert((name.as_str(), number.0), sealed.as_slice())?;
+            let mut after = before.clone();
+            after.state = DeploymentState::Prepared;
+            after.release = Some(number);
+            after.stages = stages.to_vec();
+            deployments::put(txn, &before, &after)
+        })
+    }
+
+    /// Makes a prepared release the live one and its deployment a success; `deploy_branch` becomes the
+    /// app's own if it has none yet. Repeating it is harmless, also after a later release went live.
+    pub fn commit_release(
+        &self,
+        name: &AppName,
+        number: ReleaseNumber,
+        id: &DeploymentId,
+        deploy_branch: &str,
+        ended_at: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.write(|txn| {
+            let mut app = apps::get(txn, name)?;
+            let before = deployment_of(name, deployments::get(txn, id)?)?;
+            if before.release != Some(number) {
+                return Err(wrong_state(&before, &format!("committed as {number}")));
+            }
+            match before.state {
+                DeploymentState::Success => return Ok(()),
+                DeploymentState::Prepared => {}
+                _ => return Err(wrong_state(&before, "committed")),
+            }
+            app.current_release = Some(number);
+            app.deploy_branch.get_or_insert_with(|| deploy_branch.to_owned());
+            APPS.write(txn)?.put(name.as_str(), &app)?;
+            let mut after = before.clone();
+            after.state = DeploymentState::Success;
+            after.ended_at = Some(ended_at);
+            deployments::put(txn, &before, &after)
+        })
+    }
+
+    /// Removes a prepared release and ends its deployment as `state`, which is failed or cancelled. The
+    /// deployment no longer names a release. Repeating it is harmless.
+    pub fn discard_release(
+        &self,
+        name: &AppName,
+        number: ReleaseNumber,
+        id: &DeploymentId,
+        failure: &Failure,
+        state: DeploymentState,
+        ended_at: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.write(|txn| {
+            let before = deployment_of(name, deployments::get(txn, id)?)?;
+            let is_ending = matches!(state, DeploymentState::Failed | DeploymentState::Cancelled);
+            match before.state {
+                _ if !is_ending => return Err(wrong_state(&before, "discarded as anything but an end")),
+                done if done == state && before.release.is_none() => return Ok(()),
+                DeploymentState::Prepared if before.release == Some(number) => {}
+                _ => return Err(wrong_state(&before, &format!("discarded as {number}"))),
+            }
+            RELEASES.write(txn)?.remove((name.as_str(), number.0))?;
+            txn.open_table(RELEASE_CONFIG)?.remove((name.as_str(), number.0))?;
+            let mut after = before.clone();
+            after.state = state;
+            after.release = None;
+            after.failure = Some(failure.clone());
+            after.ended_at = Some(ended_at);
+            deployments::put(txn, &before, &after)
+        })
+    }
+}
+
+fn deployment_of(name: &AppName, deployment: Deployment) -> Result<Deployment, StoreError> {
+    if deployment.app == *name {
+        Ok(deployment)
+    } else {
+        Err(StoreError::conflict("deployment", &deployment.id, format!("it is not one of {name}")))
+    }
+}
+
+fn wrong_state(deployment: &Deployment, wanted: &str) -> StoreError {
+    let release = deployment.release.map_or_else(|| "no release".to_owned(), |number| number.to_string());
+    let why = format!("it is {:?} with {release} and cannot be {wanted}", deployment.state);
+    StoreError::conflict("deployment", &deployment.id, why)
+}

@@ -1,0 +1,42 @@
+//! Verbs of the releases; they are made and undone in `journal.rs`.
+
+use autostack_domain::{AppName, EnvMap, Release, ReleaseNumber};
+
+use crate::{
+    error::StoreError,
+    record::first_version,
+    seal::Belonging,
+    store::Store,
+    tables::{RELEASE_CONFIG, RELEASES},
+};
+
+first_version!(Release);
+
+impl Store {
+    /// The number that [`Store::prepare_release`] will accept for the app's next release.
+    pub fn next_release_number(&self, app: &AppName) -> Result<ReleaseNumber, StoreError> {
+        let record = self.app(app)?.ok_or_else(|| StoreError::not_found("app", app))?;
+        Ok(ReleaseNumber(record.last_release + 1))
+    }
+
+    /// A release.
+    pub fn release(&self, app: &AppName, number: ReleaseNumber) -> Result<Option<Release>, StoreError> {
+        self.read(|txn| RELEASES.read(txn)?.get((app.as_str(), number.0)))
+    }
+
+    /// The releases of an app, oldest first.
+    pub fn releases(&self, app: &AppName) -> Result<Vec<Release>, StoreError> {
+        let app = app.as_str();
+        self.read(|txn| RELEASES.read(txn)?.range::<(&str, u32)>((app, 0)..=(app, u32::MAX)))
+    }
+
+    /// The config that a release was made with.
+    pub fn release_config(&self, app: &AppName, number: ReleaseNumber) -> Result<EnvMap, StoreError> {
+        self.read(|txn| {
+            let configs = txn.open_table(RELEASE_CONFIG)?;
+            let sealed = configs.get((app.as_str(), number.0))?;
+            let sealed = sealed.ok_or_else(|| StoreError::not_found("release", format!("{app} {number}")))?;
+            self.sealer().open_env(Belonging::ReleaseConfig(app, number), sealed.value())
+        })
+    }
+}
