@@ -40,4 +40,8 @@ pub use error::StoreError;
 pub use store::Store;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,210 @@
+//! Stored records of every version, in `tests/fixtures/records/NAME.vN`: one stored value a line, byte for
+//! byte as it stands in the store.
+//!
+//! A test below fails as soon as the present shape of a record differs from the file of its version. Where
+//! that version has been released, keep the file and raise the version (`record.rs`); where it has not, or
+//! for the file of a new version, write the file anew: `BLESS=1 cargo test -p autostack-store golden`.
+
+use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf, time::Duration};
+
+use autostack_domain::{
+    App, Artifact, Deployment, DeploymentState, EnvMap, Failure, FailureKind, Formation, Release,
+    ReleaseNumber, SshKeyRecord, Stage, StageRecord, UnixMillis, User,
+    health::{CheckKind, HealthCheck, Probe},
+    permission::Role,
+    release::{LaunchEnv, StaticSite},
+};
+
+use crate::{
+    record::{Record, decode, encode},
+    tests::{app, deployment, env, release, ssh_key, user},
+};
+
+fn file(name: &str, version: u16) -> PathBuf {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/records");
+    PathBuf::from(folder).join(format!("{name}.v{version}"))
+}
+
+/// Holds the samples against the file of the present version, and reads the files of all earlier ones.
+fn check<R: Record + PartialEq + Debug>(name: &str, samples: &[R]) {
+    let present: Vec<u8> =
+        samples.iter().flat_map(|sample| [encode(sample).unwrap(), b"\n".to_vec()].concat()).collect();
+    let path = file(name, R::VERSION);
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &present).unwrap();
+    }
+    let golden = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let same = golden == present;
+    assert!(same, "the shape of {name} has changed: see the top of {}\n{}", file!(), text(&present));
+    for (stored, sample) in lines(&golden).zip(samples) {
+        assert_eq!(&decode::<R>(stored).unwrap(), sample);
+    }
+    for version in 1..R::VERSION {
+        let old = fs::read(file(name, version)).unwrap();
+        assert!(lines(&old).count() > 0);
+        for stored in lines(&old) {
+            decode::<R>(stored).unwrap_or_else(|error| panic!("{name} v{version}: {error}"));
+        }
+    }
+}
+
+fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    file.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
+fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+fn formation() -> Formation {
+    Formation([("web".parse().unwrap(), 2), ("worker".parse().unwrap(), 0)].into())
+}
+
+#[test]
+fn golden_app() {
+    let used = App {
+        deploy_branch: Some("main".into()),
+        current_release: Some(ReleaseNumber(3)),
+        last_release: 4,
+        formation: formation(),
+        ..app("shop")
+    };
+    check("app", &[app("shop"), used]);
+}
+
+#[test]
+fn golden_member() {
+    check("member", &[Role::Viewer, Role::Deployer, Role::Admin]);
+}
+
+#[test]
+fn golden_user() {
+    check("user", &[user(), User { is_admin: true, ..user() }]);
+}
+
+#[test]
+fn golden_ssh_key() {
+    check::<SshKeyRecord>("ssh_key", &[ssh_key("SHA256:x")]);
+}
+
+#[test]
+fn golden_config() {
+    let mut bytes = EnvMap::new();
+    bytes.set("BYTES", vec![1, 10, 127, 128, 255]).unwrap();
+    check("config", &[env(&[]), env(&[("A", ""), ("DATABASE_URL", "postgres://ä")]), bytes]);
+}
+
+fn probes() -> Vec<HealthCheck> {
+    let probes = [
+        Probe::Http { path: "/up?x=1".into(), content: None, headers: vec![] },
+        Probe::Http {
+            path: "/".into(),
+            content: Some("ok".into()),
+            headers: vec![("x-check".into(), "1".into())],
+        },
+        Probe::Command(vec!["bin/check".into(), "--fast".into()]),
+        Probe::Listening,
+        Probe::Uptime { seconds: 10 },
+    ];
+    let kinds = [CheckKind::Startup, CheckKind::Readiness, CheckKind::Liveness];
+    let check = |(at, probe): (usize, Probe)| HealthCheck {
+        name: format!("check {at}"),
+        kind: kinds[at % kinds.len()],
+        probe,
+        attempts: 3,
+        wait: Duration::from_millis(1500),
+        timeout: Duration::from_secs(5),
+        initial_delay: Duration::ZERO,
+    };
+    probes.into_iter().enumerate().map(check).collect()
+}
+
+#[test]
+fn golden_release() {
+    let plain = release("shop", 1, 1);
+    let site = |not_found: Option<&str>, single_page| Release {
+        artifact: Artifact::Directory {
+            built_by: plain.deployment.clone(),
+            launch: LaunchEnv {
+                path: vec!["node_modules/.bin".into()],
+                vars: BTreeMap::from([("NODE_ENV".into(), "production".into())]),
+            },
+            static_site: Some(StaticSite {
+                root: "dist".into(),
+                not_found: not_found.map(Into::into),
+                single_page,
+            }),
+        },
+        formation: formation(),
+        checks: [("web".parse().unwrap(), probes())].into(),
+        ..plain.clone()
+    };
+    check("release", &[plain.clone(), site(Some("404.html"), false), site(None, true)]);
+}
+
+const STATES: [DeploymentState; 6] = [
+    DeploymentState::Queued,
+    DeploymentState::Running,
+    DeploymentState::Prepared,
+    DeploymentState::Success,
+    DeploymentState::Failed,
+    DeploymentState::Cancelled,
+];
+
+const STAGES: [Stage; 8] = [
+    Stage::Source,
+    Stage::Detect,
+    Stage::Build,
+    Stage::Release,
+    Stage::Start,
+    Stage::Health,
+    Stage::Switch,
+    Stage::Drain,
+];
+
+const FAILURES: [FailureKind; 17] = [
+    FailureKind::Cancelled,
+    FailureKind::Interrupted,
+    FailureKind::BadSource,
+    FailureKind::BadAppFile,
+    FailureKind::NoRecipe,
+    FailureKind::MissingTool,
+    FailureKind::BuildFailed,
+    FailureKind::TimedOut,
+    FailureKind::ReleaseCommandFailed,
+    FailureKind::InstanceExited,
+    FailureKind::ListensElsewhere,
+    FailureKind::NotListening,
+    FailureKind::CheckFailed,
+    FailureKind::DiskFull,
+    FailureKind::NoPort,
+    FailureKind::OverLimit,
+    FailureKind::Internal,
+];
+
+#[test]
+fn golden_deployment() {
+    let at_work = STATES.map(|state| Deployment { state, ..deployment("shop", 1) });
+    let stages = STAGES.into_iter().enumerate().map(|(at, stage)| StageRecord {
+        stage,
+        started_at: UnixMillis(10),
+        ended_at: (at % 2 == 0).then_some(UnixMillis(20)),
+    });
+    let live = Deployment {
+        state: DeploymentState::Success,
+        stages: stages.collect(),
+        release: Some(ReleaseNumber(3)),
+        ended_at: Some(UnixMillis(20)),
+        ..deployment("shop", 2)
+    };
+    let failed = FAILURES.map(|kind| Deployment {
+        state: DeploymentState::Failed,
+        failure: Some(
+            Failure::new(Stage::Health, kind, "it \"failed\"").evidence(["exit code 1"]).hint("try again"),
+        ),
+        ended_at: Some(UnixMillis(20)),
+        ..deployment("shop", 3)
+    });
+    check("deployment", &[at_work.as_slice(), &[live], &failed].concat());
+}
