@@ -1,0 +1,229 @@
+//! The bare repositories: where they are, how they come to be, and how they go.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use autostack_domain::{AppName, CommitId, RefName};
+
+use crate::{libgit, quarantine};
+
+/// How the name of a folder begins that is still being made, or already being removed. No app name begins
+/// with a dot.
+const TEMPORARY_PREFIX: &str = ".tmp-";
+
+/// Something about a repository failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// The folder of the repositories cannot be made or read.
+    #[error("folder of the repositories {path:?} cannot be used")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A repository cannot be made.
+    #[error("repository of app {app} cannot be made")]
+    Create {
+        /// The app.
+        app: AppName,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A repository cannot be removed.
+    #[error("repository of app {app} cannot be removed")]
+    Remove {
+        /// The app.
+        app: AppName,
+        /// Why.
+        source: io::Error,
+    },
+    /// A ref cannot be read.
+    #[error("{name} of app {app} cannot be read")]
+    ReadRef {
+        /// The app.
+        app: AppName,
+        /// The ref.
+        name: String,
+        /// Why.
+        source: git2::Error,
+    },
+    /// HEAD cannot be written.
+    #[error("HEAD of app {app} cannot be set to {name}")]
+    SetHead {
+        /// The app.
+        app: AppName,
+        /// The branch that it should name.
+        name: RefName,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// All bare repositories of the agent: `DIR/APP.git`. Cheap to clone; every method blocks for the disk.
+#[derive(Debug, Clone)]
+pub struct Repositories {
+    dir: PathBuf,
+    hooks_dir: PathBuf,
+}
+
+impl Repositories {
+    /// Names the places; touches nothing. `dir` and `hooks_dir` are absolute.
+    pub fn new(dir: impl Into<PathBuf>, hooks_dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), hooks_dir: hooks_dir.into() }
+    }
+
+    /// Where the hooks are installed, for [`SpawnOptions`](crate::SpawnOptions).
+    pub fn hooks_dir(&self) -> &Path {
+        &self.hooks_dir
+    }
+
+    /// Where the repository of an app is, or would be.
+    pub fn path(&self, app: &AppName) -> PathBuf {
+        self.dir.join(format!("{app}.git"))
+    }
+
+    /// Whether the app has a repository.
+    pub fn exists(&self, app: &AppName) -> bool {
+        self.path(app).join("HEAD").is_file()
+    }
+
+    /// Makes the app's repository unless it is there. It appears whole or not at all.
+    pub fn ensure(&self, app: &AppName) -> Result<(), RepositoryError> {
+        if self.exists(app) {
+            return Ok(());
+        }
+        self.ensure_dir()?;
+        let fresh = self.temporary(app);
+        let made = init_bare(&fresh).and_then(|()| {
+            match fs::rename(&fresh, self.path(app)) {
+                // Another push made it meanwhile.
+                Err(_) if self.exists(app) => Ok(fs::remove_dir_all(&fresh)?),
+                other => Ok(other?),
+            }
+        });
+        made.map_err(|source| {
+            // Best effort: the error to tell is the first one, and a sweep comes by later.
+            let _removed = fs::remove_dir_all(&fresh);
+            RepositoryError::Create { app: app.clone(), source }
+        })
+    }
+
+    /// Removes the app's repository if it is there. A push or fetch under way in it fails.
+    pub fn remove(&self, app: &AppName) -> Result<(), RepositoryError> {
+        let doomed = self.temporary(app);
+        let removed = match fs::rename(self.path(app), &doomed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => fs::remove_dir_all(&doomed),
+        };
+        removed.map_err(|source| RepositoryError::Remove { app: app.clone(), source })
+    }
+
+    /// What a ref names; `None` if the ref or the repository is not there.
+    pub fn head_of(&self, app: &AppName, name: &RefName) -> Result<Option<CommitId>, RepositoryError> {
+        if !self.exists(app) {
+            return Ok(None);
+        }
+        let found = libgit::init().and_then(|()| {
+            let repository = git2::Repository::open_bare(self.path(app))?;
+            match repository.refname_to_id(name.as_str()) {
+                Ok(id) => Ok(id.to_string().parse().ok()),
+                Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        found.map_err(|source| RepositoryError::ReadRef { app: app.clone(), name: name.to_string(), source })
+    }
+
+    /// Makes HEAD name a branch, which is what a clone checks out.
+    pub fn set_head(&self, app: &AppName, name: &RefName) -> Result<(), RepositoryError> {
+        let wanted = format!("ref: {name}\n");
+        let head = self.path(app).join("HEAD");
+        let set = || -> io::Result<()> {
+            if fs::read(&head)? == wanted.as_bytes() {
+                return Ok(());
+            }
+            write_beside(&head, wanted.as_bytes(), 0o644)
+        };
+        set().map_err(|source| RepositoryError::SetHead { app: app.clone(), name: name.clone(), source })
+    }
+
+    /// Removes what pushes left behind that were cut off: quarantines, lock files, half-made repositories.
+    /// A repository with a push under way is left alone. To be called at start; returns how many there were.
+    pub fn sweep_quarantines(&self) -> Result<usize, RepositoryError> {
+        let fail = |source| RepositoryError::Folder { path: self.dir.clone(), source };
+        self.ensure_dir()?;
+        let mut swept = 0;
+        for entry in fs::read_dir(&self.dir).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            let removed = if name.starts_with(TEMPORARY_PREFIX.as_bytes()) {
+                fs::remove_dir_all(&path).map(|()| 1)
+            } else if name.ends_with(b".git") {
+                quarantine::sweep(&path)
+            } else {
+                Ok(0)
+            };
+            match removed {
+                Ok(count) => swept += count,
+                // One bad repository must not keep the agent from starting.
+                Err(error) => tracing::warn!(path = %path.display(), %error, "repository cannot be swept"),
+            }
+        }
+        Ok(swept)
+    }
+
+    /// As [`sweep_quarantines`](Self::sweep_quarantines), for one app.
+    pub fn sweep_quarantines_of(&self, app: &AppName) -> Result<usize, RepositoryError> {
+        let path = self.path(app);
+        quarantine::sweep(&path).map_err(|source| RepositoryError::Folder { path, source })
+    }
+
+    fn ensure_dir(&self) -> Result<(), RepositoryError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)
+            .map_err(|source| RepositoryError::Folder { path: self.dir.clone(), source })
+    }
+
+    fn temporary(&self, app: &AppName) -> PathBuf {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        self.dir.join(format!("{TEMPORARY_PREFIX}{app}-{}-{number}", process::id()))
+    }
+}
+
+fn init_bare(path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    libgit::init()?;
+    let mut options = git2::RepositoryInitOptions::new();
+    options.bare(true).no_reinit(true).mkdir(true).external_template(false).initial_head("main");
+    git2::Repository::init_opts(path, &options)?;
+    Ok(())
+}
+
+/// Writes a file beside its place, syncs it and renames it, so that a reader sees the old or the new one.
+pub(crate) fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}-{number}.new", process::id()));
+    let write = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        io::Write::write_all(&mut file, content)?;
+        // The mode again: the one given to open is cut by the umask.
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    };
+    write().inspect_err(|_| {
+        let _removed = fs::remove_file(&beside);
+    })
+}

@@ -1,0 +1,136 @@
+//! What a `.gitmodules` file says, and what it must not say. Submodules are not fetched, so nothing of it is
+//! ever followed; it is refused all the same, because the next person to clone the app would follow it.
+
+/// Bytes of a `.gitmodules` file.
+pub(super) const BYTES_MAX: usize = 1024 * 1024;
+
+/// Why a `.gitmodules` file is refused.
+pub(super) fn fault(content: &[u8]) -> Option<String> {
+    if content.contains(&0) {
+        return Some("it holds a NUL byte".into());
+    }
+    for (key, value) in assignments(content) {
+        let shown = String::from_utf8_lossy(&value).into_owned();
+        if value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
+            // A carriage return at the end of a path is CVE-2025-48384.
+            return Some(format!("the {key} of a submodule holds a control character"));
+        }
+        if value.starts_with(b"-") {
+            return Some(format!("the {key} {shown:?} of a submodule would be read as an option"));
+        }
+        if key == "url" && !is_plain_url(&shown) {
+            return Some(format!("the url {shown:?} of a submodule is neither https, ssh, git nor relative"));
+        }
+    }
+    None
+}
+
+fn is_plain_url(url: &str) -> bool {
+    const SCHEMES: [&str; 4] = ["https://", "http://", "ssh://", "git://"];
+    if url.starts_with("./") || url.starts_with("../") {
+        return true;
+    }
+    if let Some(rest) = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme)) {
+        return !rest.starts_with('-');
+    }
+    // `user@host:path`, and nothing like `ext::…` or `/path`.
+    match url.split_once(':') {
+        Some((host, path)) => {
+            let host_fits = !host.is_empty()
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@'));
+            host_fits && !path.is_empty() && !path.starts_with(':') && !path.starts_with("//")
+        }
+        None => false,
+    }
+}
+
+/// The `key = value` lines, keys in lower case, values as git reads them: quotes and escapes resolved,
+/// comments and blanks at the ends removed, lines joined at a backslash.
+fn assignments(content: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut rest = content;
+    while !rest.is_empty() {
+        rest = rest.trim_ascii_start();
+        if let Some(inner) = rest.strip_prefix(b"[") {
+            rest = after_section(inner);
+            continue;
+        }
+        let key_end = rest.iter().position(|b| matches!(b, b'=' | b'\n')).unwrap_or(rest.len());
+        let is_comment = rest.first().is_some_and(|b| matches!(b, b'#' | b';'));
+        if is_comment || rest.get(key_end) != Some(&b'=') {
+            let line_end = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
+            rest = &rest[line_end..];
+            continue;
+        }
+        let key = String::from_utf8_lossy(rest[..key_end].trim_ascii()).to_ascii_lowercase();
+        let (value, tail) = read_value(&rest[key_end + 1..]);
+        found.push((key, value));
+        rest = tail;
+    }
+    found
+}
+
+/// Skips `submodule "name"]`; a bracket within the quoted name does not end it.
+fn after_section(inner: &[u8]) -> &[u8] {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in inner.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b']' if !quoted => return &inner[at + 1..],
+            b'\n' => return &inner[at..],
+            _ => {}
+        }
+    }
+    &[]
+}
+
+fn read_value(raw: &[u8]) -> (Vec<u8>, &[u8]) {
+    let (mut value, mut quoted, mut kept) = (Vec::new(), false, 0);
+    let mut bytes = raw.iter().copied().enumerate();
+    let mut end = raw.len();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\n' => {
+                end = at;
+                break;
+            }
+            b'#' | b';' if !quoted => {
+                end = raw[at..].iter().position(|b| *b == b'\n').map_or(raw.len(), |length| at + length);
+                break;
+            }
+            b'"' => {
+                quoted = !quoted;
+                kept = value.len();
+            }
+            b'\\' => match bytes.next().map(|(_, escaped)| escaped) {
+                Some(b'\n') | None => {}
+                Some(escaped) => {
+                    value.push(unescape(escaped));
+                    kept = value.len();
+                }
+            },
+            b'\r' if raw.get(at + 1) == Some(&b'\n') && !quoted => {}
+            _ => {
+                value.push(byte);
+                if quoted || !byte.is_ascii_whitespace() {
+                    kept = value.len();
+                }
+            }
+        }
+    }
+    value.truncate(kept);
+    let blank = value.iter().take_while(|b| b.is_ascii_whitespace() && **b != b'\r').count();
+    value.drain(..blank);
+    (value, &raw[end..])
+}
+
+fn unescape(escaped: u8) -> u8 {
+    match escaped {
+        b'n' => b'\n',
+        b't' => b'\t',
+        b'b' => 8,
+        other => other,
+    }
+}

@@ -1,0 +1,72 @@
+//! A pushed commit as a source tree: looked through first, then written to disk.
+//!
+//! [`Source::open`] reads a repository and, before `pre-receive` has answered, the quarantine beside it.
+//! [`Source::inspect`] walks the commit's trees without reading the files, holds it to the limits and
+//! refuses what git's own checks let pass (threats C9 to C11). Only the [`SourceReport`] that it gives can
+//! be handed to [`Source::export`].
+//!
+//! In reading order: `report` (what comes out), `objects` (commits and trees, raw), `rules` (names, modes,
+//! symbolic links), `gitmodules`, `inspect`, `export`, `big_file` (files too large for the agent's memory).
+//! Everything here blocks; nothing here follows a symbolic link, runs a hook or fetches anything.
+
+mod big_file;
+mod export;
+mod gitmodules;
+mod inspect;
+mod objects;
+mod report;
+mod rules;
+
+use std::path::{Path, PathBuf};
+
+use autostack_domain::CommitId;
+use tokio_util::sync::CancellationToken;
+
+use crate::quarantine;
+
+pub use report::{SourceError, SourceLimits, SourceReport};
+
+/// The objects of one repository, with or without one push's quarantine.
+pub struct Source {
+    objects: objects::Objects,
+    repository: PathBuf,
+    quarantine: Option<PathBuf>,
+}
+
+/// As [`Source::open`].
+pub fn open(repository: &Path, quarantine: Option<&Path>) -> Result<Source, SourceError> {
+    Source::open(repository, quarantine)
+}
+
+impl Source {
+    /// Opens a bare repository, an absolute path. A `quarantine` that is not one of this repository is
+    /// refused.
+    pub fn open(repository: &Path, quarantine: Option<&Path>) -> Result<Self, SourceError> {
+        if let Some(path) = quarantine.filter(|path| !quarantine::belongs_to(path, repository)) {
+            return Err(SourceError::ForeignQuarantine { path: path.to_owned() });
+        }
+        Ok(Self {
+            objects: objects::Objects::open(repository, quarantine)?,
+            repository: repository.to_owned(),
+            quarantine: quarantine.map(Path::to_owned),
+        })
+    }
+
+    /// Looks through a commit without writing anything: what is in it, or why it is refused. Takes time
+    /// and memory in proportion to the limits, not to what the commit claims to hold.
+    pub fn inspect(&self, commit: &CommitId, limits: &SourceLimits) -> Result<SourceReport, SourceError> {
+        inspect::inspect(&self.objects, commit, limits)
+    }
+
+    /// Writes the tree of an inspected commit into `dest`, which is made, or is an empty folder. Files get
+    /// the mode 0644 or 0755, folders 0755. Ends soon after `cancel` is cancelled. On an error `dest` is
+    /// removed.
+    pub fn export(
+        &self,
+        report: &SourceReport,
+        dest: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<(), SourceError> {
+        export::export(self, report, dest, cancel)
+    }
+}
