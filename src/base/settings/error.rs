@@ -1,6 +1,6 @@
 //! What is wrong with settings, and where.
 
-use std::{fmt, io, path::PathBuf};
+use std::{error::Error, fmt, io, path::PathBuf};
 
 /// Where a value was given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,11 +87,11 @@ pub enum SettingsError {
         found: String,
     },
     /// A feature that this version does not have.
-    #[error("{place}: {} is not in this version; remove it", what.escape_debug())]
+    #[error("{place}: {what} is not in this version; remove it")]
     NotInThisVersion {
         /// Where.
         place: Place,
-        /// The key, and its value or the feature.
+        /// The key, and its value or the feature; safe to print.
         what: String,
     },
     /// Two doors at one address.
@@ -118,6 +118,14 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
+    /// The mistake with its cause behind it, as one line.
+    pub fn with_cause(&self) -> String {
+        match self.source() {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Line of the file that it is about, for ordering; 0 where there is none.
     pub(super) fn line(&self) -> usize {
         match self {

@@ -7,7 +7,10 @@
 //! | `keys` | every key on one screen: name, default, kind, whether it waits for a restart |
 //! | `values` | the kinds of value: a duration, a size, an address, each with the words for what it expects |
 //! | `raw` | what was given, as text, and where: filled without judging the values |
+//! | `resolve` | from what was given to settings: every value judged, every mistake collected |
 //! | `checked` | [`Settings`]: immutable, valid by construction |
+//! | `sources` | [`Sources`]: file, environment, and the defaults that depend on them |
+//! | `file_events` | which events of a folder mean that a file is new |
 //! | `watch` | [`SettingsHandle`]: follows the file, keeps the last good settings |
 //! | `error` | [`SettingsError`]: file, line, key, what was expected |
 //!
@@ -17,15 +20,21 @@
 
 mod checked;
 mod error;
+mod file_events;
 mod keys;
 mod raw;
+mod resolve;
+mod sources;
+#[cfg(test)]
+mod tests;
 mod values;
-// mod watch;
+mod watch;
 
 pub use checked::{
-    ApiSettings, AuthSettings, BuildSettings, DEFAULT_FILE, DeploySettings, GitSettings, HttpSettings,
-    LogSettings, ReleaseSettings, RuntimeSettings, Settings, Sources, SshSettings, check,
+    ApiSettings, AuthSettings, BuildSettings, DeploySettings, GitSettings, HttpSettings, LogSettings,
+    ReleaseSettings, RuntimeSettings, Settings, SshSettings,
 };
 pub use error::{Place, SettingsError};
+pub use sources::{DEFAULT_FILE, Sources, check};
 pub use values::{BackendChoice, PortRange, Signup};
-// pub use watch::{FileState, SettingsHandle, SettingsWatch};
+pub use watch::{FileState, SettingsHandle, SettingsWatch};

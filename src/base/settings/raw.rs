@@ -88,20 +88,22 @@ impl Given {
         Ok(())
     }
 
-    /// These values with those of `running` for every key that waits for a restart, and the names of the
-    /// keys that differ there.
-    pub(super) fn with_restart_keys_of(&self, running: &Given) -> (Given, Vec<&'static str>) {
-        let (mut merged, mut waiting) = (self.clone(), Vec::new());
+    /// These values, with those of `running` for every key that waits for a restart.
+    pub(super) fn with_restart_keys_of(&self, running: &Given) -> Given {
+        let mut merged = self.clone();
         for key in keys::ALL.iter().filter(|key| key.effect == Effect::Restart) {
-            if self.effective(key) != running.effective(key) {
-                waiting.push(key.name);
-            }
             match running.values.get(key.name) {
                 Some(value) => merged.values.insert(key.name, value.clone()),
                 None => merged.values.remove(key.name),
             };
         }
-        (merged, waiting)
+        merged
+    }
+
+    /// The keys of one effect whose values here and in `other` differ, defaults counted.
+    pub(super) fn differing(&self, other: &Given, effect: Effect) -> Vec<&'static str> {
+        let of_effect = keys::ALL.iter().filter(|key| key.effect == effect);
+        of_effect.filter(|key| self.effective(key) != other.effective(key)).map(|key| key.name).collect()
     }
 
     fn effective(&self, key: &KeyInfo) -> &str {
@@ -179,7 +181,9 @@ fn known(key: &str, place: &Place) -> Result<&'static KeyInfo, SettingsError> {
     }
     let (place, key) = (place.clone(), key.to_owned());
     Err(match keys::missing_feature(&key) {
-        Some(feature) => SettingsError::NotInThisVersion { place, what: format!("{key} ({feature})") },
+        Some(feature) => {
+            SettingsError::NotInThisVersion { place, what: format!("{} ({feature})", key.escape_debug()) }
+        }
         None => SettingsError::UnknownKey { place, nearest: keys::nearest(&key), key },
     })
 }
