@@ -1,1 +1,21 @@
-//! (front page to come)
+//! Row 3: what runs instances.
+//!
+//! In reading order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`backend`] | the contract: [`Backend`] and its words |
+//! | [`process`] | instances as processes, each under a shim of its own: needs no engine |
+//! | [`memory`] | instances without processes, scripted, for the tests of the rows above |
+//!
+//! Invariants: an instance outlives the agent; a signal goes only to a process whose identity was
+//! verified; what is stopped leaves no process, port or file behind; a line of output reaches the log
+//! once. A runtime decides nothing: what should run, and when it is ready, is for the rows above.
+
+pub mod backend;
+pub mod memory;
+pub mod process;
+
+pub use backend::{Backend, InstanceState, Observed, RuntimeError, Started};
+pub use memory::MemoryBackend;
+pub use process::{ProcessBackend, ShimCommand, shim_main};

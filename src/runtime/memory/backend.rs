@@ -1,0 +1,187 @@
+//! [`MemoryBackend`].
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use autostack_base::{now, tasks::Tasks};
+use autostack_domain::{Exit, InstanceId, InstanceSpec};
+use autostack_logs::{BuildLog, Logs, OutputStream};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    instance::{self, Instance},
+    program::{Listens, Program},
+};
+use crate::backend::{Backend, InstanceState, Observed, RuntimeError, Started};
+
+/// Keeps the contract without a process. A command that has no script is [`Program::server`].
+#[derive(Debug)]
+pub struct MemoryBackend {
+    logs: Logs,
+    tasks: Tasks,
+    scripts: Mutex<HashMap<String, Program>>,
+    instances: Mutex<BTreeMap<InstanceId, Instance>>,
+}
+
+impl MemoryBackend {
+    /// A backend without instances.
+    pub fn new(logs: Logs, tasks: Tasks) -> Self {
+        Self { logs, tasks, scripts: Mutex::default(), instances: Mutex::default() }
+    }
+
+    /// Says what a command line does, from its next start on.
+    pub fn script(&self, command: &str, program: Program) {
+        locked(&self.scripts).insert(command.to_owned(), program);
+    }
+
+    fn program(&self, command: &str) -> Program {
+        locked(&self.scripts).get(command).cloned().unwrap_or_else(Program::server)
+    }
+
+    fn exit_of(&self, id: &InstanceId) -> Result<watch::Receiver<Option<Exit>>, RuntimeError> {
+        let instances = locked(&self.instances);
+        instances.get(id).map(|found| found.exit.clone()).ok_or_else(|| RuntimeError::not_found(id))
+    }
+}
+
+#[async_trait]
+impl Backend for MemoryBackend {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn start(&self, spec: &InstanceSpec) -> Result<Started, RuntimeError> {
+        let program = self.program(&spec.command);
+        if let Some(why) = program.refuses {
+            return Err(RuntimeError::Start { id: spec.id.clone(), why });
+        }
+        let log =
+            self.logs.app(&spec.app).map_err(|source| RuntimeError::Log { id: spec.id.clone(), source })?;
+        let sockets = Sockets::bind(program.listens).map_err(RuntimeError::system("bind a port"))?;
+        let endpoint = sockets.endpoint;
+        let (exit_sender, exit) = watch::channel(None);
+        let (stop, stop_receiver) = watch::channel(None);
+        {
+            let mut instances = locked(&self.instances);
+            if instances.contains_key(&spec.id) {
+                return Err(RuntimeError::AlreadyExists { id: spec.id.clone() });
+            }
+            let listening = sockets.listening.clone();
+            let started_at = now();
+            let made = Instance { spec: spec.clone(), endpoint, listening, started_at, exit, stop };
+            instances.insert(spec.id.clone(), made);
+        }
+        instance::print(&program, spec, &log)
+            .map_err(|source| RuntimeError::Log { id: spec.id.clone(), source })?;
+        let body = spec.id.to_string();
+        self.tasks.spawn("memory instance", async move {
+            let Sockets { listener, held, .. } = sockets;
+            let exit = instance::live(&program, &body, listener, stop_receiver).await;
+            drop(held);
+            exit_sender.send_replace(Some(exit));
+        });
+        Ok(Started { endpoint })
+    }
+
+    async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), RuntimeError> {
+        let Ok(mut exit) = self.exit_of(id) else { return Ok(()) };
+        if let Some(found) = locked(&self.instances).get(id) {
+            found.stop.send_modify(|asked| *asked = Some(asked.map_or(grace, |before| before.min(grace))));
+        }
+        let ended = exit.wait_for(Option::is_some).await.map(drop);
+        ended.map_err(|_closed| RuntimeError::Interrupted { operation: "stop" })?;
+        locked(&self.instances).remove(id);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>, RuntimeError> {
+        let observe = |found: &Instance| Observed {
+            spec: found.spec.clone(),
+            endpoint: found.endpoint,
+            state: found.exit.borrow().map_or(InstanceState::Running, InstanceState::Exited),
+            started_at: found.started_at,
+        };
+        Ok(locked(&self.instances).values().map(observe).collect())
+    }
+
+    async fn wait(&self, id: &InstanceId) -> Result<Exit, RuntimeError> {
+        let mut exit = self.exit_of(id)?;
+        let ended = exit.wait_for(Option::is_some).await.map(|ended| *ended);
+        ended.ok().flatten().ok_or(RuntimeError::Interrupted { operation: "wait" })
+    }
+
+    async fn listening(&self, id: &InstanceId) -> Result<Vec<SocketAddr>, RuntimeError> {
+        let instances = locked(&self.instances);
+        let found = instances.get(id).ok_or_else(|| RuntimeError::not_found(id))?;
+        let runs = found.exit.borrow().is_none();
+        Ok(if runs { found.listening.clone() } else { Vec::new() })
+    }
+
+    async fn run(
+        &self,
+        spec: &InstanceSpec,
+        output: &BuildLog,
+        cancel: &CancellationToken,
+    ) -> Result<Exit, RuntimeError> {
+        let program = self.program(&spec.command);
+        if let Some(why) = program.refuses {
+            return Err(RuntimeError::Start { id: spec.id.clone(), why });
+        }
+        for (stream, text) in &program.prints {
+            let line = [text.as_slice(), b"\n"].concat();
+            match stream {
+                OutputStream::Stdout | OutputStream::Stderr => output.raw(&line),
+            }
+        }
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(RuntimeError::Cancelled),
+            exit = instance::ends(program.ends) => Ok(exit),
+        }
+    }
+}
+
+/// The ports of an instance: `PORT` is bound whether or not anybody listens on it, so that nobody else
+/// gets it.
+struct Sockets {
+    endpoint: SocketAddr,
+    listening: Vec<SocketAddr>,
+    listener: Option<TcpListener>,
+    held: Option<TcpSocket>,
+}
+
+impl Sockets {
+    fn bind(listens: Listens) -> io::Result<Self> {
+        let port = TcpSocket::new_v4()?;
+        port.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let endpoint = port.local_addr()?;
+        let (listener, held) = match listens {
+            Listens::OnPort => (Some(port.listen(BACKLOG)?), None),
+            Listens::Elsewhere => {
+                let other = TcpSocket::new_v4()?;
+                other.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+                (Some(other.listen(BACKLOG)?), Some(port))
+            }
+            Listens::Nowhere => (None, Some(port)),
+        };
+        let listening = listener.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+        Ok(Self { endpoint, listening, listener, held })
+    }
+}
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 64;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
