@@ -5,13 +5,17 @@
 //! | module | holds |
 //! |---|---|
 //! | [`settings`] | what can be set: file and environment → checked, watched |
+//! | [`telemetry`] | the agent's own log |
 //! | [`tasks`] | the one place that spawns; shutdown; backoff |
+//! | [`health`] | the words for how the agent is |
 //! | [`clock`] | the one place that asks what time it is |
 //!
 //! Knows nothing of apps, git, ssh or http: only the domain's words and the host.
 
 pub mod clock;
+pub mod health;
 pub mod settings;
 pub mod tasks;
+pub mod telemetry;
 
 pub use clock::now;

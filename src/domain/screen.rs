@@ -95,7 +95,8 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-fn is_harmful(c: char) -> bool {
+/// Whether a terminal would obey this character, or a reader be misled by it (threat E4). A tab is harmless.
+pub fn is_harmful(c: char) -> bool {
     let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     (c.is_control() && c != '\t') || bidi
 }

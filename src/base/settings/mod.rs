@@ -19,6 +19,8 @@
 //! settings.
 
 mod checked;
+#[cfg(test)]
+mod documented;
 mod error;
 mod file_events;
 mod keys;
