@@ -26,22 +26,30 @@ struct Dump {
     keys: Vec<SshKeyRecord>,
     apps: Vec<App>,
     unfinished: Vec<Deployment>,
-    by_app: Vec<(EnvMap, Vec<Deployment>, Vec<(Release, EnvMap)>)>,
+    configs: Vec<EnvMap>,
+    deployments: Vec<Vec<Deployment>>,
+    releases: Vec<(Release, EnvMap)>,
 }
 
 fn dump(store: &Store) -> Result<Dump, StoreError> {
-    let apps = store.apps()?;
-    let mut by_app = Vec::new();
-    for app in &apps {
-        let mut releases = Vec::new();
+    let mut dump = Dump {
+        users: store.users()?,
+        keys: store.keys()?,
+        apps: store.apps()?,
+        unfinished: store.unfinished_deployments()?,
+        configs: Vec::new(),
+        deployments: Vec::new(),
+        releases: Vec::new(),
+    };
+    for app in &dump.apps {
+        dump.configs.push(store.config(&app.name)?);
+        dump.deployments.push(store.deployments(&app.name, usize::MAX)?);
         for release in store.releases(&app.name)? {
             let config = store.release_config(&app.name, release.number)?;
-            releases.push((release, config));
+            dump.releases.push((release, config));
         }
-        by_app.push((store.config(&app.name)?, store.deployments(&app.name, usize::MAX)?, releases));
     }
-    let (users, keys) = (store.users()?, store.keys()?);
-    Ok(Dump { users, keys, apps, unfinished: store.unfinished_deployments()?, by_app })
+    Ok(dump)
 }
 
 type Step = fn(&Store) -> Result<(), StoreError>;
@@ -270,12 +278,13 @@ fn a_power_cut_at_any_operation_keeps_what_was_acknowledged_and_nothing_half_don
         let (acknowledged, possible) = run_until_error(&disk);
         in_between += usize::from(acknowledged < SCENARIO.len());
         for fate in 0..6 {
-            let after = disk.lock().unwrap().after_power_cut(|at| match (fate, die(fails_after + fate, at)) {
-                (0, _) => Survival::Lost,
-                (1, _) | (_, 0) => Survival::Whole,
-                (_, 1) => Survival::Torn,
-                _ => Survival::Lost,
-            });
+            let after =
+                disk.lock().unwrap().after_power_cut(|at| match (fate, die(fails_after + fate, at)) {
+                    (0, _) => Survival::Lost,
+                    (1, _) | (_, 0) => Survival::Whole,
+                    (_, 1) => Survival::Torn,
+                    _ => Survival::Lost,
+                });
             let store = open_on(&plugged(after)).unwrap();
             let found = dump(&store).unwrap();
             let allowed = &dumps[acknowledged..=possible];

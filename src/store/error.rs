@@ -151,15 +151,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn exists(what: &'static str, name: impl ToString) -> Self {
+    pub(crate) fn exists(what: &'static str, name: &(impl ToString + ?Sized)) -> Self {
         Self::Exists { what, name: name.to_string() }
     }
 
-    pub(crate) fn not_found(what: &'static str, name: impl ToString) -> Self {
+    pub(crate) fn not_found(what: &'static str, name: &(impl ToString + ?Sized)) -> Self {
         Self::NotFound { what, name: name.to_string() }
     }
 
-    pub(crate) fn conflict(what: &'static str, name: impl ToString, why: impl Into<String>) -> Self {
+    pub(crate) fn conflict(
+        what: &'static str,
+        name: &(impl ToString + ?Sized),
+        why: impl Into<String>,
+    ) -> Self {
         Self::Conflict { what, name: name.to_string(), why: why.into() }
     }
 

@@ -35,7 +35,7 @@ impl Store {
             let mut app = apps::get(txn, name)?;
             if number.0 != app.last_release + 1 {
                 let why = format!("the next one is v{}", app.last_release + 1);
-                return Err(StoreError::conflict("release", format!("{name} {number}"), why));
+                return Err(StoreError::conflict("release", &format!("{name} {number}"), why));
             }
             let before = deployment_of(name, deployments::get(txn, id)?)?;
             match before.state {

@@ -8,7 +8,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`tables`](mod@tables) | every table with its key and record type, on one screen |
+//! | `tables` | every table with its key and record type, on one screen |
+//! | `rows` | reading and changing a table of records |
 //! | [`record`] | a stored value: its version and its JSON, and how an old one becomes a new one |
 //! | [`store`] | [`Store`]: reading and writing transactions, and coming back after an I/O error |
 //! | `apps`, `members`, `users`, `keys`, `config`, `releases`, `deployments` | the verbs of each table |
@@ -22,7 +23,6 @@
 pub mod error;
 pub mod record;
 pub mod store;
-pub mod tables;
 
 mod apps;
 mod config;
@@ -33,7 +33,9 @@ mod keys;
 mod members;
 mod open;
 mod releases;
+mod rows;
 mod seal;
+mod tables;
 mod users;
 
 pub use error::StoreError;
@@ -43,5 +45,7 @@ pub use store::Store;
 mod crash_tests;
 #[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod open_tests;
 #[cfg(test)]
 mod tests;

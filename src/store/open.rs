@@ -43,6 +43,7 @@ pub(crate) fn open(path: &Path, key_file: &Path) -> Result<Store, StoreError> {
     };
     let database = open_file(path)?;
     check(&database, &sealer, path, key_file)?;
+    add_missing_tables(&database)?;
     let again = path.to_owned();
     Ok(Store::new(database, sealer, Box::new(move || open_file(&again))))
 }
@@ -98,6 +99,14 @@ pub(crate) fn initialise(database: &Database, sealer: &Sealer) -> Result<(), Sto
         meta.insert(KEY_CHECK, sealer.seal(Belonging::KeyCheck, KEY_CHECK_TEXT)?.as_slice())?;
     }
     commit(txn)
+}
+
+/// An older agent of the same layout may have made the store when there were fewer tables.
+fn add_missing_tables(database: &Database) -> Result<(), StoreError> {
+    let txn = begin_durable(database)?;
+    let before = txn.list_tables()?.count();
+    tables::create_all(&txn)?;
+    if txn.list_tables()?.count() == before { Ok(txn.abort()?) } else { commit(txn) }
 }
 
 fn open_file(path: &Path) -> Result<Database, StoreError> {

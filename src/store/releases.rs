@@ -35,7 +35,8 @@ impl Store {
         self.read(|txn| {
             let configs = txn.open_table(RELEASE_CONFIG)?;
             let sealed = configs.get((app.as_str(), number.0))?;
-            let sealed = sealed.ok_or_else(|| StoreError::not_found("release", format!("{app} {number}")))?;
+            let sealed =
+                sealed.ok_or_else(|| StoreError::not_found("release", &format!("{app} {number}")))?;
             self.sealer().open_env(Belonging::ReleaseConfig(app, number), sealed.value())
         })
     }

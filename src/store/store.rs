@@ -125,9 +125,14 @@ impl Store {
 }
 
 /// A transaction whose commit returns when the disk has it.
+///
+/// Two-phase: a second sync, for which redb can tell a torn commit from a damaged one. With one phase it
+/// would answer damage in the last commit by going back to the one before, silently, and tenants who know
+/// what they store and when the agent dies could steer it.
 pub(crate) fn begin_durable(database: &Database) -> Result<WriteTransaction, StoreError> {
     let mut txn = database.begin_write()?;
     txn.set_durability(Durability::Immediate).map_err(|error| StoreError::Unusable(error.into()))?;
+    txn.set_two_phase_commit(true);
     Ok(txn)
 }
 
