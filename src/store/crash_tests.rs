@@ -2,6 +2,7 @@
 //! acknowledged is there afterwards, and nothing is half done.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::Path,
     sync::{Arc, Mutex},
@@ -96,7 +97,13 @@ struct Disk {
     /// Whether every operation fails from then on.
     stays_broken: bool,
     operations: usize,
+    /// The blocks that the file system has given to the file; writing to others needs space.
+    blocks: BTreeSet<usize>,
+    /// Whether there is no space for further blocks.
+    is_full: bool,
 }
+
+const BLOCK_BYTES: usize = 4096;
 
 #[derive(Debug, Clone)]
 enum Change {
@@ -135,7 +142,21 @@ impl Disk {
         Ok(())
     }
 
+    /// Finds space for a write, as file systems do that overwrite in place: growing the file costs nothing.
+    fn allocate(&mut self, offset: usize, length: usize) -> io::Result<()> {
+        for block in offset / BLOCK_BYTES..(offset + length).div_ceil(BLOCK_BYTES) {
+            if self.is_full && !self.blocks.contains(&block) {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            self.blocks.insert(block);
+        }
+        Ok(())
+    }
+
     fn change(&mut self, change: Change) -> io::Result<()> {
+        if let Change::Write(offset, data) = &change {
+            self.allocate(*offset, data.len())?;
+        }
         let result = self.operate();
         // A write that fails may have got half of its bytes down.
         let change = match (&result, change) {
@@ -328,4 +349,38 @@ fn a_disk_that_is_full_for_a_moment_costs_one_verb_and_no_restart() {
         assert_eq!(dump(&open_on(&plugged(after)).unwrap()).unwrap(), dumps[SCENARIO.len()]);
     }
     assert!(failures > 2 * SCENARIO.len());
+}
+
+#[test]
+fn a_full_disk_stops_writing_but_not_reading_and_ends_when_there_is_space() {
+    let disk = plugged(Disk::default());
+    let database = open::builder().create_with_backend(Plug(Arc::clone(&disk))).unwrap();
+    open::initialise(&database, &sealer()).unwrap();
+    drop(database);
+    let store = open_on(&disk).unwrap();
+    store.create_user(&user()).unwrap();
+    store.create_app(&app("shop")).unwrap();
+    disk.lock().unwrap().is_full = true;
+    let mut kept = 0;
+    let refused = loop {
+        assert!(kept < 1000, "the disk never gets full");
+        let config = env(&[("A", &"x".repeat(5_000))]);
+        let result = store.create_app(&app(&format!("app-{kept:04}")));
+        if let Err(error) =
+            result.and_then(|()| store.set_config(&app_name(&format!("app-{kept:04}")), &config))
+        {
+            break error;
+        }
+        kept += 1;
+    };
+    assert!(refused.is_no_space(), "{refused:?}");
+    for _ in 0..10 {
+        assert_eq!(store.users().unwrap(), [user()], "people can still log in");
+        assert!(store.apps().unwrap().len() > kept);
+        let again = store.set_config(&app_name("shop"), &env(&[("A", &"x".repeat(60_000))]));
+        assert!(again.unwrap_err().is_no_space());
+    }
+    disk.lock().unwrap().is_full = false;
+    store.set_config(&app_name("shop"), &env(&[("A", "1")])).unwrap();
+    assert_eq!(store.config(&app_name("shop")).unwrap(), env(&[("A", "1")]));
 }
