@@ -13,9 +13,11 @@
 //! Knows nothing of apps, git, ssh or http: only the domain's words and the host.
 
 pub mod clock;
+mod error_chain;
 pub mod health;
 pub mod settings;
 pub mod tasks;
 pub mod telemetry;
 
 pub use clock::now;
+pub use error_chain::error_chain;
