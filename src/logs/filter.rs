@@ -1,8 +1,11 @@
 //! Which entries a reader wants to see.
 
-use autostack_domain::{ProcessType, ReleaseNumber, UnixMillis};
+use autostack_domain::{InstanceId, ProcessType, ReleaseNumber, UnixMillis};
 
-use crate::entry::{Entry, Origin};
+use crate::{
+    entry::Entry,
+    record::{LineRef, OriginRef},
+};
 
 /// All that is set must fit. The default lets everything through; a filter for a process type, a dyno or a
 /// release lets no line of the platform through.
@@ -12,6 +15,8 @@ pub struct Filter {
     pub process: Option<ProcessType>,
     /// Lines of this dyno: `web.1`.
     pub dyno: Option<String>,
+    /// Lines of this one copy.
+    pub instance: Option<InstanceId>,
     /// Lines of this release.
     pub release: Option<ReleaseNumber>,
     /// Lines written at or after this moment.
@@ -30,20 +35,24 @@ impl Filter {
 
     /// Whether the entry is wanted.
     pub fn matches(&self, entry: &Entry) -> bool {
-        self.since.is_none_or(|since| entry.at >= since)
-            && self.until.is_none_or(|until| entry.at < until)
-            && self.matches_origin(&entry.origin)
-            && self.contains.as_ref().is_none_or(|wanted| contains(&entry.text, wanted))
+        self.fits(&LineRef::of(entry))
     }
 
-    fn matches_origin(&self, origin: &Origin) -> bool {
+    pub(crate) fn fits(&self, line: &LineRef<'_>) -> bool {
+        self.since.is_none_or(|since| line.at >= since)
+            && self.until.is_none_or(|until| line.at < until)
+            && self.fits_origin(line.origin)
+            && self.contains.as_ref().is_none_or(|wanted| contains(line.text, wanted))
+    }
+
+    fn fits_origin(&self, origin: OriginRef<'_>) -> bool {
         match origin {
-            Origin::Platform(_) => self.process.is_none() && self.dyno.is_none() && self.release.is_none(),
-            Origin::Instance { release, dyno, .. } => {
-                let process = dyno.rsplit_once('.').map_or(dyno.as_str(), |(process, _)| process);
+            OriginRef::Platform(_) => self.process.is_none() && self.dyno.is_none() && self.release.is_none(),
+            OriginRef::Instance { release, dyno, .. } => {
+                let process = dyno.rsplit_once('.').map_or(dyno, |(process, _)| process);
                 self.process.as_ref().is_none_or(|wanted| wanted.as_str() == process)
                     && self.dyno.as_ref().is_none_or(|wanted| wanted == dyno)
-                    && self.release.is_none_or(|wanted| wanted == *release)
+                    && self.release.is_none_or(|wanted| wanted == release)
             }
         }
     }

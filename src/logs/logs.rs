@@ -2,15 +2,36 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use autostack_domain::{AppName, DeploymentId};
 
-use crate::{build_log::BuildLog, error::LogError, limits::LogLimits, stream::Stream};
+use crate::{
+    build_log::BuildLog,
+    error::LogError,
+    limits::LogLimits,
+    stream::{Shape, Stream},
+};
 
-/// All logs below one folder. Cheap to clone.
+const APPS: &str = "apps";
+const DEPLOYMENTS: &str = "deployments";
+/// What is moved here is no log any more; emptied at start.
+const REMOVED: &str = "removed";
+
+/// Logs that nobody holds are looked for when this many more are open.
+const UNUSED_MAX: usize = 64;
+
+/// All logs below one folder. Cheap to clone; one folder may be opened by one agent only.
+///
+/// A stream is in memory while somebody holds it, so hold the stream of a running app rather than ask for
+/// it at each line.
 #[derive(Debug, Clone)]
 pub struct Logs(Arc<Inner>);
 
@@ -18,54 +39,159 @@ pub struct Logs(Arc<Inner>);
 struct Inner {
     dir: PathBuf,
     limits: LogLimits,
-    streams: Mutex<HashMap<PathBuf, Arc<Stream>>>,
+    streams: Mutex<Streams>,
+    removals: AtomicU64,
+}
+
+/// Never two streams over one folder: a stream is opened under this lock.
+#[derive(Debug, Default)]
+struct Streams {
+    open: HashMap<PathBuf, Weak<Stream>>,
+    look_at_len: usize,
 }
 
 impl Logs {
     /// Opens the folder, making it where it is missing.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or what an earlier removal left cannot be removed.
     pub fn open(dir: impl AsRef<Path>, limits: LogLimits) -> Result<Self, LogError> {
         let dir = dir.as_ref().to_owned();
-        std::fs::create_dir_all(&dir).map_err(|source| LogError::OpenFolder { path: dir.clone(), source })?;
-        Ok(Self(Arc::new(Inner { dir, limits, streams: Mutex::default() })))
+        fs::create_dir_all(&dir).map_err(|source| LogError::OpenFolder { path: dir.clone(), source })?;
+        let logs =
+            Self(Arc::new(Inner { dir, limits, streams: Mutex::default(), removals: AtomicU64::new(0) }));
+        remove_folder(&logs.0.dir.join(REMOVED))?;
+        Ok(logs)
     }
 
-    /// The log of an app.
+    /// The log of an app. Makes no file before its first line.
+    ///
+    /// # Errors
+    /// When its newest segment cannot be read, or its torn end not cut off.
     pub fn app(&self, app: &AppName) -> Result<Arc<Stream>, LogError> {
-        self.stream(self.0.dir.join("apps").join(app.as_str()))
+        let shape = Shape {
+            segment_bytes_max: self.0.limits.segment_bytes_max,
+            bytes_max: Some(self.0.limits.app_bytes_max),
+        };
+        self.stream(self.folder(APPS).join(app.as_str()), shape)
     }
 
     /// The build log of a deployment.
+    ///
+    /// # Errors
+    /// As [`Logs::app`].
     pub fn deployment(&self, id: &DeploymentId) -> Result<Arc<Stream>, LogError> {
-        self.stream(self.0.dir.join("deployments").join(id.as_str()))
+        let shape = Shape { segment_bytes_max: self.0.limits.segment_bytes_max, bytes_max: None };
+        self.stream(self.folder(DEPLOYMENTS).join(id.as_str()), shape)
     }
 
     /// A pen for the build log of a deployment.
+    ///
+    /// # Errors
+    /// As [`Logs::app`].
     pub fn build_log(&self, id: &DeploymentId) -> Result<BuildLog, LogError> {
         Ok(BuildLog::new(self.deployment(id)?, self.0.limits.build_bytes_max))
     }
 
-    /// Removes the log of an app; whoever still holds it can add nothing more, and its readers end.
+    /// Removes the log of an app, if there is one. Whoever still holds it can add nothing more, and its
+    /// readers end; an app of the same name begins with an empty log.
+    ///
+    /// # Errors
+    /// When the folder cannot be moved away; one that could not be deleted then goes at the next start.
     pub fn remove_app(&self, app: &AppName) -> Result<(), LogError> {
-        self.remove(&self.0.dir.join("apps").join(app.as_str()))
+        self.remove(&self.folder(APPS).join(app.as_str()))
     }
 
     /// Removes the log of a deployment likewise.
+    ///
+    /// # Errors
+    /// As [`Logs::remove_app`].
     pub fn remove_deployment(&self, id: &DeploymentId) -> Result<(), LogError> {
-        self.remove(&self.0.dir.join("deployments").join(id.as_str()))
+        self.remove(&self.folder(DEPLOYMENTS).join(id.as_str()))
     }
 
-    fn stream(&self, dir: PathBuf) -> Result<Arc<Stream>, LogError> {
-        let mut streams = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stream) = streams.get(&dir) {
-            return Ok(Arc::clone(stream));
+    pub(crate) fn limits(&self) -> &LogLimits {
+        &self.0.limits
+    }
+
+    pub(crate) fn apps_folder(&self) -> PathBuf {
+        self.folder(APPS)
+    }
+
+    pub(crate) fn deployments_folder(&self) -> PathBuf {
+        self.folder(DEPLOYMENTS)
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.0.dir.join(name)
+    }
+
+    fn stream(&self, dir: PathBuf, shape: Shape) -> Result<Arc<Stream>, LogError> {
+        let mut streams = self.lock_streams();
+        if let Some(stream) = streams.open.get(&dir).and_then(Weak::upgrade) {
+            return Ok(stream);
         }
-        let stream = Arc::new(Stream::open(dir.clone())?);
-        streams.insert(dir, Arc::clone(&stream));
+        if streams.open.len() >= streams.look_at_len {
+            streams.open.retain(|_, stream| stream.strong_count() > 0);
+            streams.look_at_len = streams.open.len() * 2 + UNUSED_MAX;
+        }
+        let stream = Arc::new(Stream::open(dir.clone(), shape)?);
+        streams.open.insert(dir, Arc::downgrade(&stream));
         Ok(stream)
     }
 
+    /// The stream of a folder if somebody holds it.
+    pub(crate) fn held(&self, dir: &Path) -> Option<Arc<Stream>> {
+        self.lock_streams().open.get(dir).and_then(Weak::upgrade)
+    }
+
+    /// Removes a log that nobody holds; says whether it did.
+    pub(crate) fn remove_unheld(&self, dir: &Path) -> Result<bool, LogError> {
+        let streams = self.lock_streams();
+        let is_held = streams.open.get(dir).is_some_and(|stream| stream.strong_count() > 0);
+        if is_held {
+            return Ok(false);
+        }
+        let moved = self.move_away(dir)?;
+        drop(streams);
+        moved.map_or(Ok(()), |moved| remove_folder(&moved)).map(|()| true)
+    }
+
     fn remove(&self, dir: &Path) -> Result<(), LogError> {
-        let removed = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(dir);
-        removed.map_or(Ok(()), |stream| stream.seal())
+        let mut streams = self.lock_streams();
+        if let Some(stream) = streams.open.remove(dir).and_then(|stream| stream.upgrade()) {
+            stream.mark_removed();
+        }
+        let moved = self.move_away(dir)?;
+        drop(streams);
+        moved.map_or(Ok(()), |moved| remove_folder(&moved))
+    }
+
+    /// Takes a log out of its place in one step, so that a crash cannot leave half of it there.
+    fn move_away(&self, dir: &Path) -> Result<Option<PathBuf>, LogError> {
+        let removed = self.folder(REMOVED);
+        fs::create_dir_all(&removed)
+            .map_err(|source| LogError::OpenFolder { path: removed.clone(), source })?;
+        let mut name = dir.file_name().map(OsString::from).unwrap_or_default();
+        name.push(format!(".{}", self.0.removals.fetch_add(1, Ordering::Relaxed)));
+        let moved = removed.join(name);
+        match fs::rename(dir, &moved) {
+            Ok(()) => Ok(Some(moved)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LogError::Remove { path: dir.to_owned(), source }),
+        }
+    }
+
+    fn lock_streams(&self) -> MutexGuard<'_, Streams> {
+        self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove_folder(dir: &Path) -> Result<(), LogError> {
+    match fs::remove_dir_all(dir) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(LogError::Remove { path: dir.to_owned(), source })
+        }
+        _ => Ok(()),
     }
 }

@@ -1,66 +1,154 @@
 //! A follower of a log: an offset that moves on.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use tokio::sync::watch;
 
 use crate::{
     entry::{Entry, Offset},
     error::LogError,
-    stream::{Published, Stream},
+    record::Record,
+    scan::{Scanner, Step},
+    segment,
+    stream::{Published, State, Stream},
 };
 
-/// Bytes that were removed by size or age before the reader came to them.
+/// Bytes of the log that a reader could not be given: removed by size or age before it came to them, or
+/// damaged on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     /// How many.
     pub bytes: u64,
 }
 
-/// Follows a [`Stream`] from an offset.
+/// Follows a [`Stream`] from an offset. While it waits, or while nobody asks it, it holds an offset and at
+/// most one small buffer: no file, no queue.
 #[derive(Debug)]
 pub struct Reader {
     stream: Arc<Stream>,
     published: watch::Receiver<Published>,
-    offset: Offset,
-    gap: Option<Gap>,
+    offset: u64,
+    /// The segment that the offset is in, while there is something to read.
+    scanner: Option<Scanner>,
+    /// Whether the offset is known to stand between two records.
+    is_aligned: bool,
+    gap_bytes: u64,
 }
 
 impl Reader {
-    pub(crate) fn new(stream: Arc<Stream>, published: watch::Receiver<Published>, from: Offset) -> Self {
-        Self { stream, published, offset: from, gap: None }
+    pub(crate) fn new(stream: Arc<Stream>, published: watch::Receiver<Published>, from: u64) -> Self {
+        Self { stream, published, offset: from, scanner: None, is_aligned: from == 0, gap_bytes: 0 }
     }
 
     /// The next entry and the offset after it, from which another reader would go on. Waits at the end of
-    /// an open log; `None` at the end of a sealed one. Cancel-safe: a dropped future loses nothing.
+    /// an open log; `None` at the end of a sealed one, and when the log was removed. Cancel-safe: a dropped
+    /// future loses nothing. Ask [`Reader::take_gap`] whether something was missing before the entry.
+    ///
+    /// # Errors
+    /// When a segment cannot be read; the next call tries again.
     pub async fn next(&mut self) -> Result<Option<(Offset, Entry)>, LogError> {
+        // A log is often faster than its reader: let others have their turn.
+        tokio::task::coop::consume_budget().await;
         loop {
-            let sealed = self.published.borrow_and_update().sealed;
-            if let Some(found) = self.next_ready()? {
+            let published = *self.published.borrow_and_update();
+            if let Some(found) = self.read(published)? {
                 return Ok(Some(found));
             }
-            if sealed || self.published.changed().await.is_err() {
+            if published.state != State::Open || self.published.changed().await.is_err() {
                 return Ok(None);
             }
         }
     }
 
-    /// The next entry if there is one now.
+    /// The next entry if there is one now; `None` says nothing about what may follow.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
     pub fn next_ready(&mut self) -> Result<Option<(Offset, Entry)>, LogError> {
-        let found = self.stream.after(self.offset);
-        if let Some((offset, _)) = &found {
-            self.offset = *offset;
-        }
-        Ok(found)
+        let published = *self.published.borrow();
+        self.read(published)
     }
 
-    /// What was missing before the entry that came last, once.
+    /// What was missing before the entry that came last, or before the end; says it once.
     pub fn take_gap(&mut self) -> Option<Gap> {
-        self.gap.take()
+        let bytes = std::mem::take(&mut self.gap_bytes);
+        (bytes > 0).then_some(Gap { bytes })
     }
 
     /// From where another reader would go on.
     pub fn offset(&self) -> Offset {
-        self.offset
+        Offset(self.offset)
+    }
+
+    fn read(&mut self, published: Published) -> Result<Option<(Offset, Entry)>, LogError> {
+        while self.offset < published.end && published.state != State::Removed {
+            let Some((start, next)) = self.stream.segment_at(self.offset) else { break };
+            if self.offset < start {
+                self.skip(start - self.offset);
+            }
+            let end = next.unwrap_or(published.end).min(published.end);
+            match self.read_segment(start, end) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.scanner = None;
+                    if self.stream.published().state == State::Removed {
+                        break;
+                    }
+                    // Removed by size or age since we looked, or else taken by somebody: go on behind it.
+                    if self.stream.segment_at(self.offset).is_some_and(|(listed, _)| listed == start) {
+                        self.skip(end - self.offset);
+                    }
+                }
+                Err(source) => {
+                    self.scanner = None;
+                    return Err(LogError::Read { path: segment::path(self.stream.dir(), start), source });
+                }
+            }
+        }
+        if let Some(scanner) = &mut self.scanner {
+            scanner.release();
+        }
+        self.offset = self.offset.min(published.end);
+        Ok(None)
+    }
+
+    /// The next line of a segment before the offset `end`.
+    fn read_segment(&mut self, start: u64, end: u64) -> io::Result<Option<(Offset, Entry)>> {
+        if self.scanner.as_ref().is_none_or(|scanner| scanner.start() != start) {
+            self.scanner = Scanner::open(self.stream.dir(), start)?;
+        }
+        let Some(scanner) = &mut self.scanner else {
+            tracing::warn!(path = %segment::path(self.stream.dir(), start).display(), "a damaged log segment is skipped");
+            self.skip(end - self.offset);
+            return Ok(None);
+        };
+        scanner.seek(self.offset - start);
+        loop {
+            let (skipped, place, entry) = match scanner.next(end - start)? {
+                Step::Found { skipped, place, record } => {
+                    let entry = if let Record::Line(line) = record { line.to_entry() } else { None };
+                    (skipped, place.end, Some(entry))
+                }
+                Step::End { skipped } => (skipped, end - start, None),
+            };
+            self.offset = start + place;
+            if skipped > 0 && self.is_aligned {
+                tracing::warn!(path = %scanner.path().display(), bytes = skipped, "a damaged part of a log is skipped");
+                self.gap_bytes += skipped;
+            }
+            self.is_aligned = true;
+            match entry {
+                Some(Some(entry)) => return Ok(Some((Offset(self.offset), entry))),
+                Some(None) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn skip(&mut self, bytes: u64) {
+        self.offset += bytes;
+        self.gap_bytes += bytes;
+        self.is_aligned = true;
     }
 }

@@ -1,8 +1,8 @@
 //! One log: append, follow, look at its end.
 
 use std::{
-    collections::HashMap,
-    path::PathBuf,
+    collections::VecDeque,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,104 +10,248 @@ use autostack_domain::InstanceId;
 use tokio::sync::watch;
 
 use crate::{
-    entry::{Entry, Offset, Origin},
+    entry::{Entry, Offset},
     error::LogError,
-    filter::Filter,
     reader::Reader,
+    recover::recover,
+    segment,
+    writer::Writer,
 };
 
+/// Smallest segment, whatever the limits say: one long line must fit.
+const SEGMENT_BYTES_MIN: u64 = 32 * 1024;
+
+/// How large a stream may become.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Published {
-    pub(crate) end: u64,
-    pub(crate) sealed: bool,
+pub(crate) struct Shape {
+    /// Bytes of a segment.
+    pub(crate) segment_bytes_max: u64,
+    /// Bytes of the whole stream.
+    pub(crate) bytes_max: Option<u64>,
 }
 
-/// The log of one app or one deployment.
+/// What readers know of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Published {
+    /// The offset after the last record; below it nothing changes any more.
+    pub(crate) end: u64,
+    /// Whether anything can follow.
+    pub(crate) state: State,
+}
+
+/// Whether a stream can grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It can.
+    Open,
+    /// It has ended.
+    Sealed,
+    /// Its files are gone.
+    Removed,
+}
+
+/// The log of one app or one deployment. Holds no file open until something is written.
+///
+/// Its methods read and write files, usually in the page cache, and never wait for another task but for
+/// the short turn of another writer; a [`Stream::tail`] with a filter that rarely fits may read the whole
+/// log and belongs on a blocking thread.
 #[derive(Debug)]
 pub struct Stream {
     dir: PathBuf,
-    held: Mutex<Held>,
+    shape: Shape,
+    writer: Mutex<Writer>,
+    /// Where the segments begin, the oldest first. A lock of its own: readers never wait for a write.
+    starts: Mutex<VecDeque<u64>>,
     published: watch::Sender<Published>,
 }
 
-#[derive(Debug, Default)]
-struct Held {
-    entries: Vec<(Offset, Entry)>,
-    sources: HashMap<InstanceId, u64>,
-}
-
 impl Stream {
-    pub(crate) fn open(dir: PathBuf) -> Result<Self, LogError> {
-        let (published, _) = watch::channel(Published { end: 0, sealed: false });
-        Ok(Self { dir, held: Mutex::default(), published })
+    pub(crate) fn open(dir: PathBuf, shape: Shape) -> Result<Self, LogError> {
+        let roof = shape.bytes_max.map_or(u64::MAX, |bytes| bytes / 2);
+        let segment_bytes_max = shape.segment_bytes_max.min(roof).max(SEGMENT_BYTES_MIN);
+        let shape = Shape { segment_bytes_max, ..shape };
+        let recovered = recover(&dir)?;
+        let state = if recovered.is_sealed { State::Sealed } else { State::Open };
+        let (published, _) = watch::channel(Published { end: recovered.end, state });
+        Ok(Self {
+            starts: Mutex::new(recovered.starts.iter().copied().collect()),
+            writer: Mutex::new(Writer::new(&dir, segment_bytes_max, recovered)),
+            dir,
+            shape,
+            published,
+        })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds entries, all or none, and wakes the readers. Returns the offset after the last of them.
+    /// Adds entries, all or none, and wakes the readers; returns the offset after the last of them. The
+    /// whole batch is held in memory once more, so keep it to some hundred lines. It is safe from a crash
+    /// of the agent when this returns, but not yet from a power cut.
+    ///
+    /// # Errors
+    /// [`LogError::Write`] leaves the log as it was; see [`LogError::is_no_space`] for when to try again.
+    /// [`LogError::Sealed`] and [`LogError::Removed`] are final.
     pub fn append(&self, entries: &[Entry]) -> Result<Offset, LogError> {
-        let mut held = self.held();
-        let now = *self.published.borrow();
-        if now.sealed {
-            return Err(LogError::Sealed { path: self.dir.clone() });
-        }
-        let mut end = now.end;
-        for entry in entries {
-            end += entry.text.len() as u64 + 16;
-            if let Origin::Instance { instance, source_end, .. } = &entry.origin {
-                held.sources.insert(instance.clone(), *source_end);
-            }
-            held.entries.push((Offset(end), entry.clone()));
-        }
-        self.published.send_modify(|published| published.end = end);
-        Ok(Offset(end))
+        self.with_open_writer(|writer| if entries.is_empty() { Ok(()) } else { writer.add_lines(entries) })
     }
 
-    /// Ends the log: readers get `None` after its last entry. Does nothing the second time.
+    /// Ends the log and makes it durable: readers get `None` after its last entry, also after a restart.
+    /// Does nothing the second time.
+    ///
+    /// # Errors
+    /// Even then readers end now, but the seal will be missing after a restart.
     pub fn seal(&self) -> Result<(), LogError> {
-        self.published.send_modify(|published| published.sealed = true);
-        Ok(())
+        let mut writer = self.lock_writer();
+        if self.published().state != State::Open {
+            return Ok(());
+        }
+        let sealed = writer.seal();
+        self.publish(&writer, State::Sealed);
+        sealed
     }
 
     /// Whether the log has ended.
     pub fn is_sealed(&self) -> bool {
-        self.published.borrow().sealed
+        self.published().state == State::Sealed
     }
 
-    /// The offset after the last entry.
+    /// The oldest offset that is still there.
+    pub fn start(&self) -> Offset {
+        Offset(self.lock_starts().front().copied().unwrap_or_default())
+    }
+
+    /// The offset after the last entry: from here a reader sees only what is yet to come.
     pub fn end(&self) -> Offset {
-        Offset(self.published.borrow().end)
+        Offset(self.published().end)
     }
 
-    /// Follows the log from an offset.
+    /// Follows the log from an offset: [`Offset::START`], one that came with an entry, or
+    /// [`Stream::end`]. One behind the end means the end, one that was removed the oldest entry, one
+    /// inside an entry the next.
     pub fn reader(self: &Arc<Self>, from: Offset) -> Reader {
-        Reader::new(Arc::clone(self), self.published.subscribe(), from)
+        Reader::new(Arc::clone(self), self.published.subscribe(), from.0)
     }
 
-    /// The last `n` entries that fit, oldest first, and the offset from which to follow on.
-    pub fn tail(&self, n: usize, filter: &Filter) -> Result<(Vec<(Offset, Entry)>, Offset), LogError> {
-        let held = self.held();
-        let mut found: Vec<_> =
-            held.entries.iter().rev().filter(|(_, e)| filter.matches(e)).take(n).cloned().collect();
-        found.reverse();
-        Ok((found, self.end()))
-    }
-
-    /// Where the output of an instance stands in this log.
+    /// Where the output of an instance stands in this log: the `source_end` of its last line, for as long
+    /// as it is not forgotten, also after a restart and when its lines were removed.
     pub fn last_source_end(&self, instance: &InstanceId) -> Option<u64> {
-        self.held().sources.get(instance).copied()
+        self.lock_writer().source_end(instance)
     }
 
-    /// Forgets where the output of an instance stood.
+    /// Forgets where the output of an instance stood; call it when all of its output is in the log and it
+    /// will never write again.
     pub fn forget_instance(&self, instance: &InstanceId) {
-        self.held().sources.remove(instance);
+        if let Err(error) = self.with_open_writer(|writer| writer.forget(instance)) {
+            // Forgotten now; known again after a restart, which costs some bytes and nothing else.
+            tracing::debug!(%instance, %error, "an instance is forgotten only until the restart");
+        }
     }
 
-    pub(crate) fn after(&self, from: Offset) -> Option<(Offset, Entry)> {
-        let held = self.held();
-        let at = held.entries.partition_point(|(offset, _)| *offset <= from);
-        held.entries.get(at).cloned()
+    /// Removes segments that are old; `is_old` is asked for the file. A log of which every line is old
+    /// becomes empty and keeps its offset. Closes the file of an idle log.
+    pub(crate) fn remove_older(&self, is_old: impl Fn(&Path) -> bool) -> Result<(), LogError> {
+        let mut writer = self.lock_writer();
+        if self.published().state == State::Removed {
+            return Ok(());
+        }
+        writer.close_if_idle();
+        let newest = writer.newest().filter(|_| writer.has_lines());
+        let all_old = newest.is_some_and(|start| is_old(&segment::path(&self.dir, start)));
+        if all_old && self.published().state == State::Open {
+            let rolled = writer.roll();
+            self.publish(&writer, State::Open);
+            rolled?;
+        }
+        let is_oldest_old = |start: u64, _: u64| is_old(&segment::path(&self.dir, start));
+        self.remove_oldest_while(is_oldest_old)
+    }
+
+    /// Ends it for everybody who still holds it, because its files are about to go.
+    pub(crate) fn mark_removed(&self) {
+        let mut writer = self.lock_writer();
+        writer.close();
+        self.publish(&writer, State::Removed);
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn published(&self) -> Published {
+        *self.published.borrow()
+    }
+
+    /// Where the segments begin, the oldest first.
+    pub(crate) fn starts(&self) -> VecDeque<u64> {
+        self.lock_starts().clone()
+    }
+
+    /// The segment that holds an offset: where it begins, and where the next one does. The oldest one if
+    /// the offset was removed.
+    pub(crate) fn segment_at(&self, offset: u64) -> Option<(u64, Option<u64>)> {
+        let starts = self.lock_starts();
+        let index = starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        Some((*starts.get(index)?, starts.get(index + 1).copied()))
+    }
+
+    fn with_open_writer(
+        &self,
+        act: impl FnOnce(&mut Writer) -> Result<(), LogError>,
+    ) -> Result<Offset, LogError> {
+        let mut writer = self.lock_writer();
+        match self.published().state {
+            State::Open => {}
+            State::Sealed => return Err(LogError::Sealed { path: self.dir.clone() }),
+            State::Removed => return Err(LogError::Removed { path: self.dir.clone() }),
+        }
+        let done = act(&mut writer);
+        self.publish(&writer, State::Open);
+        done.map(|()| Offset(writer.end()))
+    }
+
+    /// Tells readers how far they may read; a new segment first makes room among the old ones.
+    fn publish(&self, writer: &Writer, state: State) {
+        let is_new = {
+            let mut starts = self.lock_starts();
+            let newest = writer.newest().filter(|newest| starts.back() != Some(newest));
+            starts.extend(newest);
+            newest.is_some()
+        };
+        let now = Published { end: writer.end(), state };
+        self.published.send_if_modified(|published| std::mem::replace(published, now) != now);
+        if let (true, Some(bytes_max)) = (is_new, self.shape.bytes_max) {
+            let room = self.shape.segment_bytes_max;
+            let removed = self.remove_oldest_while(|oldest, end| end - oldest + room > bytes_max);
+            if let Err(error) = removed {
+                tracing::warn!(log = %self.dir.display(), %error, "an old log segment stays");
+            }
+        }
+    }
+
+    /// Removes the oldest segment again and again, but never the newest. `is_surplus` is given where it
+    /// begins and where the stream ends.
+    fn remove_oldest_while(&self, is_surplus: impl Fn(u64, u64) -> bool) -> Result<(), LogError> {
+        let end = self.published().end;
+        loop {
+            let oldest = {
+                let mut starts = self.lock_starts();
+                let removable = starts.len() > 1 && is_surplus(starts[0], end);
+                if removable { starts.pop_front() } else { None }
+            };
+            let Some(oldest) = oldest else { return Ok(()) };
+            let path = segment::path(&self.dir, oldest);
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(LogError::Remove { path, source });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_starts(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
