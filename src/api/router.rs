@@ -1,0 +1,46 @@
+//! The paths on one screen.
+
+use autostack_base::health::HealthSource;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use crate::{error::ApiError, health};
+
+/// Bytes of a request's body.
+pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// All paths, and what answers where there is none.
+pub(crate) fn router(source: HealthSource) -> Router {
+    Router::new()
+        .route("/health", get(health::get))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(refuse_large_body))
+        .with_state(source)
+}
+
+async fn not_found() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
+}
+
+/// Refuses a body that announces its size before anything reads it; `DefaultBodyLimit` stops the others.
+async fn refuse_large_body(request: Request, next: Next) -> Response {
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let bytes = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if bytes.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
+        let message = format!("a body may have {BODY_BYTES_MAX} bytes at most");
+        return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message).into_response();
+    }
+    next.run(request).await
+}
