@@ -1,9 +1,9 @@
-//! Holds `config/autostack.toml` against the code, in both directions.
+//! Holds `config/autostack.toml` against the code, in both directions, and the units in `systemd/` against both.
 
 use std::collections::BTreeMap;
 
 use super::{
-    Settings,
+    DEFAULT_FILE, Settings, Sources,
     keys::{self, Effect},
     raw::Given,
 };
@@ -73,4 +73,22 @@ fn the_file_as_it_is_and_with_every_key_uncommented_gives_the_defaults() {
     for key in keys::ALL {
         assert_eq!(given.get(key.name).map(|value| value.text.as_str()), Some(key.default), "{}", key.name);
     }
+}
+
+#[test]
+fn the_service_file_sets_what_settings_take_and_what_the_sockets_listen_on() {
+    let unit = include_str!("../../../systemd/autostack.service");
+    let variables = unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
+    let environment = variables.map(|(name, value)| (name.into(), value.into()));
+    // Not as root: the unit has a user of its own, and must say where the data is.
+    let settings = Sources::new(None, environment, false).load().unwrap();
+    assert_eq!(settings.data_dir, std::path::Path::new("/var/lib/autostack"));
+    for (socket, name, listen) in [
+        (include_str!("../../../systemd/autostack.socket"), "http", settings.http.listen),
+        (include_str!("../../../systemd/autostack-ssh.socket"), "ssh", settings.ssh.listen),
+    ] {
+        assert!(socket.contains(&format!("\nListenStream={}\n", listen.port())), "{name}");
+        assert!(socket.contains(&format!("\nFileDescriptorName={name}\n")), "{name}");
+    }
+    assert!(unit.contains(&format!("--config {DEFAULT_FILE}\n")));
 }
