@@ -1,0 +1,245 @@
+//! Bodies on their way: the client's to the app, the app's (or a file's, or a page's) to the client. Frames
+//! are passed on as they come; nothing is collected. Trailers are dropped in both directions: they could
+//! name fields that were checked in the head.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use crate::{
+    claim::Claim, guard::Busy, proxy::Proxy, stall::Stall, static_files::FileBody, upstream::Connection,
+};
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("the app's answer broke off: {0}")]
+    App(#[source] hyper::Error),
+    #[error("the app's answer stood still for {} s", .0.as_secs())]
+    Stalled(Duration),
+    #[error("reading the file failed: {0}")]
+    File(#[source] std::io::Error),
+}
+
+/// How far a request's body has come, for the clock that waits for the answer.
+#[derive(Debug, Default)]
+pub(crate) struct Progress(AtomicUsize);
+
+impl Progress {
+    pub(crate) fn frames(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the client sends, on its way to the app.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    incoming: Option<Incoming>,
+    progress: Option<Arc<Progress>>,
+}
+
+impl RequestBody {
+    pub(crate) fn empty() -> Self {
+        Self { incoming: None, progress: None }
+    }
+
+    pub(crate) fn new(incoming: Incoming) -> Self {
+        if incoming.is_end_stream() {
+            return Self::empty();
+        }
+        Self { incoming: Some(incoming), progress: Some(Arc::default()) }
+    }
+
+    /// What counts its frames; none when there is no body.
+    pub(crate) fn progress(&self) -> Option<Arc<Progress>> {
+        self.progress.as_ref().map(Arc::clone)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let frame = ready!(poll_data(incoming, cx));
+        if let Some(progress) = &self.progress {
+            progress.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+/// The next data frame; trailers are passed over.
+fn poll_data(
+    incoming: &mut Incoming,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    loop {
+        match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+            Some(Ok(frame)) if frame.is_trailers() => {}
+            other => return Poll::Ready(other),
+        }
+    }
+}
+
+/// What the client gets. While it exists, the client is being answered: its idle clock stands still.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    kind: Kind,
+    busy: Option<Busy>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Empty,
+    Page(Option<Bytes>),
+    App(Box<AppBody>),
+    File(Box<FileBody>),
+}
+
+impl ResponseBody {
+    pub(crate) fn empty() -> Self {
+        Self { kind: Kind::Empty, busy: None }
+    }
+
+    pub(crate) fn bytes(bytes: Bytes) -> Self {
+        Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Page(Some(bytes)) }, busy: None }
+    }
+
+    pub(crate) fn app(body: AppBody) -> Self {
+        // An answer without a body has ended now: dropping it releases the claim and keeps the connection.
+        if body.incoming.is_end_stream() {
+            drop(body);
+            return Self::empty();
+        }
+        Self { kind: Kind::App(Box::new(body)), busy: None }
+    }
+
+    pub(crate) fn file(body: FileBody) -> Self {
+        Self { kind: Kind::File(Box::new(body)), busy: None }
+    }
+
+    pub(crate) fn keeping(mut self, busy: Busy) -> Self {
+        self.busy = Some(busy);
+        self
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Page(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::App(body) => body.poll_frame(cx),
+            Kind::File(body) => {
+                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::File)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Page(bytes) => bytes.is_none(),
+            Kind::App(body) => body.incoming.is_end_stream(),
+            Kind::File(body) => body.left() == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Page(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::App(body) => body.incoming.size_hint(),
+            Kind::File(body) => SizeHint::with_exact(body.left()),
+        }
+    }
+}
+
+/// The app's answer. When it has ended, the connection is kept and the claim released; when it is dropped
+/// before its end, the connection is closed with it.
+#[derive(Debug)]
+pub(crate) struct AppBody {
+    incoming: Incoming,
+    has_ended: bool,
+    connection: Option<Connection>,
+    claim: Option<Claim>,
+    proxy: Arc<Proxy>,
+    stall: Stall,
+}
+
+impl AppBody {
+    pub(crate) fn new(incoming: Incoming, connection: Connection, claim: Claim, proxy: &Arc<Proxy>) -> Self {
+        Self {
+            incoming,
+            has_ended: false,
+            connection: Some(connection),
+            claim: Some(claim),
+            proxy: Arc::clone(proxy),
+            stall: Stall::default(),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match poll_data(&mut self.incoming, cx) {
+            Poll::Ready(None) => {
+                self.has_ended = true;
+                self.settle();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.stall.moved();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "the app's answer broke off");
+                Poll::Ready(Some(Err(BodyError::App(error))))
+            }
+            Poll::Pending => {
+                let limit = self.proxy.limits.stream_idle_timeout;
+                ready!(self.stall.poll_stuck(limit, cx));
+                Poll::Ready(Some(Err(BodyError::Stalled(limit))))
+            }
+        }
+    }
+
+    /// Gives back what the request held: the connection first, so that the claim outlives it.
+    fn settle(&mut self) {
+        let (Some(connection), Some(claim)) = (self.connection.take(), self.claim.take()) else { return };
+        if self.has_ended || self.incoming.is_end_stream() {
+            claim.endpoint().keep(connection, &self.proxy);
+        }
+    }
+}
+
+impl Drop for AppBody {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}

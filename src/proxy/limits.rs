@@ -1,0 +1,73 @@
+//! Every bound of the proxy, with its unit.
+
+use std::time::Duration;
+
+/// Header fields that a request or an answer may have.
+pub(crate) const HEADERS_MAX: usize = 100;
+/// Bytes of a request's head, and of hyper's buffer of one connection.
+pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one chunk-size line, extensions included.
+pub(crate) const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Bytes of all trailer lines of one request.
+pub(crate) const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Bytes that an upgraded connection may hold in each direction while the other side is slow.
+pub(crate) const TUNNEL_BUFFER_BYTES: usize = 8 * 1024;
+/// Bytes of a file that are read at once.
+pub(crate) const FILE_CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes that are read and thrown away after an answer that came before the request's end, so that the
+/// client reads the answer instead of a reset.
+pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// Requests that came back unsent from kept connections before a new connection is opened.
+pub(crate) const UNSENT_MAX: usize = 3;
+
+/// What the proxy allows. `ProxyLimits::default()` fits one host with 20,000 file descriptors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyLimits {
+    /// Client connections open at once; further ones wait in the kernel's queue.
+    pub connections_max: usize,
+    /// From the first byte of a head (or from the accept) to its end.
+    pub head_timeout: Duration,
+    /// Between two requests of a kept-alive client.
+    pub idle_timeout: Duration,
+    /// Between two reads of a request's body.
+    pub body_timeout: Duration,
+    /// During which a client that does not read its answer is waited for.
+    pub write_timeout: Duration,
+    /// To open a connection to an instance.
+    pub connect_timeout: Duration,
+    /// From the last byte of the request to the head of the app's answer.
+    pub answer_timeout: Duration,
+    /// Between two reads of an answer's body, and without a byte in either direction after an upgrade.
+    pub stream_idle_timeout: Duration,
+    /// How long an unused connection to an instance is kept. Below the 5 s after which Node.js and uvicorn
+    /// close theirs, so that a request rarely meets a connection that is just being closed.
+    pub pool_idle_timeout: Duration,
+    /// How fresh a kept connection must be to carry a request that cannot be repeated.
+    pub pool_unrepeatable_age_max: Duration,
+    /// Unused connections kept for one instance.
+    pub pool_idle_max: usize,
+    /// How long a stopping server lets requests in flight go on.
+    pub stop_timeout: Duration,
+    /// How long what is left of a request is thrown away after an early answer.
+    pub linger_timeout: Duration,
+}
+
+impl Default for ProxyLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 8_192,
+            head_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(120),
+            stream_idle_timeout: Duration::from_secs(3_600),
+            pool_idle_timeout: Duration::from_secs(4),
+            pool_unrepeatable_age_max: Duration::from_millis(500),
+            pool_idle_max: 128,
+            stop_timeout: Duration::from_secs(30),
+            linger_timeout: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The route table: an immutable snapshot, replaced whole.
+//!
+//! A change copies the maps (a few pointers for each app), carries over every endpoint whose address stays,
+//! with its connections and its count, and retires the rest.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use autostack_domain::{
+    AppName,
+    route::{AppRoute, Host, Target},
+};
+
+use crate::{
+    claim::{Claim, FilesClaim, InFlight, Retired},
+    upstream::Endpoint,
+};
+
+/// Host → what answers. Never changed once published.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct RouteTable {
+    apps: BTreeMap<AppName, Arc<Route>>,
+    hosts: HashMap<Host, Arc<Route>>,
+}
+
+/// One app's route, as it is in the table.
+#[derive(Debug)]
+pub(crate) struct Route {
+    app: AppName,
+    hosts: Vec<Host>,
+    target: Answerer,
+}
+
+#[derive(Debug)]
+enum Answerer {
+    Endpoints { all: Vec<Arc<Endpoint>>, next: AtomicUsize },
+    Files { site: Arc<Site>, in_flight: Arc<InFlight> },
+}
+
+/// A folder of files.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) root: PathBuf,
+    pub(crate) not_found: Option<String>,
+    pub(crate) single_page: bool,
+}
+
+/// What a look-up gave: a place to send the request to, or why there is none.
+#[derive(Debug)]
+pub(crate) enum Claimed {
+    /// An endpoint, claimed.
+    Endpoint(Claim),
+    /// A folder, claimed.
+    Files(Arc<Site>, FilesClaim),
+    /// The host belongs to nobody.
+    NoApp,
+    /// The app has no instance that is ready.
+    NoInstance,
+    /// Every instance of the app was tried.
+    Exhausted,
+    /// What was found has been retired since: look up in the new table.
+    Outdated,
+}
+
+impl RouteTable {
+    /// Finds who answers for `host` (lower case, no port) and claims a place there, passing over the
+    /// endpoints already `tried`.
+    pub(crate) fn claim(&self, host: &str, tried: &[Arc<Endpoint>]) -> Claimed {
+        let Some(route) = self.hosts.get(host) else {
+            return Claimed::NoApp;
+        };
+        match &route.target {
+            Answerer::Files { site, in_flight } => match FilesClaim::on(in_flight) {
+                Some(claim) => Claimed::Files(Arc::clone(site), claim),
+                None => Claimed::Outdated,
+            },
+            Answerer::Endpoints { all, .. } if all.is_empty() => Claimed::NoInstance,
+            Answerer::Endpoints { all, next } => match choose(all, next, tried) {
+                Some(endpoint) => Claim::on(endpoint).map_or(Claimed::Outdated, Claimed::Endpoint),
+                None => Claimed::Exhausted,
+            },
+        }
+    }
+
+    /// The routes, by app.
+    pub(crate) fn routes(&self) -> Vec<AppRoute> {
+        self.apps.values().map(|route| route.described()).collect()
+    }
+
+    /// The table with `given` in place of what its app had, and what is no longer reachable through it.
+    pub(crate) fn with(&self, given: AppRoute) -> (RouteTable, Replaced) {
+        let (mut table, old) = self.take_out(&given.app);
+        let old = old.as_deref();
+        let mut hosts = given.hosts;
+        // A host has one owner. The platform decides who; a second claim is not let in by the back door.
+        hosts.retain(|host| {
+            let free = !table.hosts.contains_key(host);
+            if !free {
+                tracing::warn!(app = %given.app, %host, "host belongs to another app; not routed");
+            }
+            free
+        });
+        let target = match given.target {
+            Target::Endpoints(addresses) => {
+                let known = |address: &_| old.and_then(|old| old.endpoint(address));
+                let mut all: Vec<Arc<Endpoint>> = Vec::with_capacity(addresses.len());
+                for address in addresses {
+                    if all.iter().all(|endpoint| endpoint.address != address) {
+                        all.push(known(&address).unwrap_or_else(|| Arc::new(Endpoint::new(address))));
+                    }
+                }
+                Answerer::Endpoints { all, next: AtomicUsize::new(0) }
+            }
+            Target::Static { root, not_found, single_page } => Answerer::Files {
+                site: Arc::new(Site { root, not_found, single_page }),
+                in_flight: Arc::new(InFlight::default()),
+            },
+        };
+        let route = Arc::new(Route { app: given.app, hosts, target });
+        let replaced = Replaced::between(old, Some(&route));
+        for host in &route.hosts {
+            table.hosts.insert(host.clone(), Arc::clone(&route));
+        }
+        table.apps.insert(route.app.clone(), route);
+        (table, replaced)
+    }
+
+    /// The table without `app`, and what is no longer reachable through it.
+    pub(crate) fn without(&self, app: &AppName) -> (RouteTable, Replaced) {
+        let (table, old) = self.take_out(app);
+        let replaced = Replaced::between(old.as_deref(), None);
+        (table, replaced)
+    }
+
+    fn take_out(&self, app: &AppName) -> (RouteTable, Option<Arc<Route>>) {
+        let mut table = self.clone();
+        let old = table.apps.remove(app);
+        for host in old.iter().flat_map(|old| &old.hosts) {
+            table.hosts.remove(host);
+        }
+        (table, old)
+    }
+}
+
+impl Route {
+    fn endpoint(&self, address: &std::net::SocketAddr) -> Option<Arc<Endpoint>> {
+        match &self.target {
+            Answerer::Endpoints { all, .. } => {
+                all.iter().find(|endpoint| endpoint.address == *address).map(Arc::clone)
+            }
+            Answerer::Files { .. } => None,
+        }
+    }
+
+    fn described(&self) -> AppRoute {
+        let target = match &self.target {
+            Answerer::Endpoints { all, .. } => {
+                Target::Endpoints(all.iter().map(|endpoint| endpoint.address).collect())
+            }
+            Answerer::Files { site, .. } => Target::Static {
+                root: site.root.clone(),
+                not_found: site.not_found.clone(),
+                single_page: site.single_page,
+            },
+        };
+        AppRoute { app: self.app.clone(), hosts: self.hosts.clone(), target }
+    }
+}
+
+/// Least loaded of two. The first is taken in turn, so that equal ones get equal shares; the second is
+/// another one, in turn as well.
+fn choose<'a>(
+    all: &'a [Arc<Endpoint>],
+    next: &AtomicUsize,
+    tried: &[Arc<Endpoint>],
+) -> Option<&'a Arc<Endpoint>> {
+    if let [only] = all
+        && tried.is_empty()
+    {
+        return Some(only);
+    }
+    let turn = next.fetch_add(1, Ordering::Relaxed);
+    let is_new = |endpoint: &&Arc<Endpoint>| !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
+    let mut in_turn = (0..all.len()).map(|step| &all[(turn.wrapping_add(step)) % all.len()]).filter(is_new);
+    let first = in_turn.next()?;
+    let others = in_turn.clone().count();
+    let second = if others == 0 { None } else { in_turn.nth((turn / all.len()) % others) };
+    Some(match second {
+        Some(second) if second.requests.count() < first.requests.count() => second,
+        _ => first,
+    })
+}
+
+/// What a change took out of the table, not yet turned away: that happens after the swap.
+#[derive(Debug, Default)]
+pub(crate) struct Replaced(Retired);
+
+impl Replaced {
+    fn between(old: Option<&Route>, new: Option<&Route>) -> Replaced {
+        let mut retired = Retired::default();
+        match old.map(|old| &old.target) {
+            Some(Answerer::Endpoints { all, .. }) => {
+                let is_gone = |endpoint: &&Arc<Endpoint>| {
+                    new.is_none_or(|new| new.endpoint(&endpoint.address).is_none())
+                };
+                retired.endpoints.extend(all.iter().filter(is_gone).map(Arc::clone));
+            }
+            Some(Answerer::Files { in_flight, .. }) => retired.files.push(Arc::clone(in_flight)),
+            None => {}
+        }
+        Replaced(retired)
+    }
+
+    pub(crate) fn join(&mut self, other: Replaced) {
+        self.0.endpoints.extend(other.0.endpoints);
+        self.0.files.extend(other.0.files);
+    }
+
+    /// Turns new requests away from what was taken out. Only after the new table is in place: a request
+    /// that is turned away looks there.
+    pub(crate) fn retire(self) -> Retired {
+        for endpoint in &self.0.endpoints {
+            endpoint.retire();
+        }
+        for files in &self.0.files {
+            files.retire();
+        }
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(app: &str, ports: &[u16]) -> AppRoute {
+        AppRoute {
+            app: app.parse().unwrap(),
+            hosts: vec![format!("{app}.localhost").parse().unwrap()],
+            target: Target::Endpoints(ports.iter().map(|port| ([127, 0, 0, 1], *port).into()).collect()),
+        }
+    }
+
+    fn claimed_port(table: &RouteTable, host: &str) -> u16 {
+        match table.claim(host, &[]) {
+            Claimed::Endpoint(claim) => claim.endpoint().address.port(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_address_that_stays_keeps_its_endpoint() {
+        let (one, _) = RouteTable::default().with(route("a", &[1, 2]));
+        let Claimed::Endpoint(claim) = one.claim("a.localhost", &[]) else { panic!() };
+        assert_eq!(claim.endpoint().address.port(), 1);
+        let (two, replaced) = one.with(route("a", &[1, 3]));
+        let retired = replaced.retire();
+        assert_eq!(retired.endpoints.iter().map(|e| e.address.port()).collect::<Vec<_>>(), [2]);
+        assert!(Arc::ptr_eq(
+            &two.apps.values().next().unwrap().endpoint(&claim.endpoint().address).unwrap(),
+            claim.endpoint()
+        ));
+        assert_eq!(two.routes(), [route("a", &[1, 3])]);
+    }
+
+    #[test]
+    fn the_old_table_sends_on_to_the_new_one() {
+        let (one, _) = RouteTable::default().with(route("a", &[1]));
+        let (two, replaced) = one.with(route("a", &[2]));
+        assert_eq!(claimed_port(&one, "a.localhost"), 1);
+        let _retired = replaced.retire();
+        assert!(matches!(one.claim("a.localhost", &[]), Claimed::Outdated));
+        assert_eq!(claimed_port(&two, "a.localhost"), 2);
+        let (three, _) = two.without(&"a".parse().unwrap());
+        assert!(matches!(three.claim("a.localhost", &[]), Claimed::NoApp));
+    }
+
+    #[test]
+    fn equal_endpoints_get_equal_shares_and_a_busy_one_less() {
+        let (table, _) = RouteTable::default().with(route("a", &[1, 2, 3]));
+        let mut seen = [0; 4];
+        for _ in 0..300 {
+            seen[usize::from(claimed_port(&table, "a.localhost"))] += 1;
+        }
+        assert_eq!(seen, [0, 100, 100, 100]);
+        let Claimed::Endpoint(busy) = table.claim("a.localhost", &[]) else { panic!() };
+        let busy_port = busy.endpoint().address.port();
+        let to_busy = (0..300).filter(|_| claimed_port(&table, "a.localhost") == busy_port).count();
+        assert_eq!(to_busy, 0, "an idle one is always among the two");
+    }
+
+    #[test]
+    fn a_tried_endpoint_is_passed_over() {
+        let (table, _) = RouteTable::default().with(route("a", &[1, 2]));
+        let Claimed::Endpoint(first) = table.claim("a.localhost", &[]) else { panic!() };
+        let mut tried = vec![Arc::clone(first.endpoint())];
+        for _ in 0..4 {
+            let Claimed::Endpoint(second) = table.claim("a.localhost", &tried) else { panic!() };
+            assert_ne!(second.endpoint().address, first.endpoint().address);
+        }
+        let Claimed::Endpoint(second) = table.claim("a.localhost", &tried) else { panic!() };
+        tried.push(Arc::clone(second.endpoint()));
+        assert!(matches!(table.claim("a.localhost", &tried), Claimed::Exhausted));
+    }
+
+    #[test]
+    fn d3_a_host_of_another_app_is_not_taken_over() {
+        let (table, _) = RouteTable::default().with(route("a", &[1]));
+        let mut thief = route("b", &[2]);
+        thief.hosts.push("a.localhost".parse().unwrap());
+        let (table, _) = table.with(thief);
+        assert_eq!(claimed_port(&table, "a.localhost"), 1);
+        assert_eq!(claimed_port(&table, "b.localhost"), 2);
+        let (table, _) = table.without(&"b".parse().unwrap());
+        assert_eq!(claimed_port(&table, "a.localhost"), 1);
+    }
+
+    #[test]
+    fn no_instance_is_not_no_app() {
+        let (table, _) = RouteTable::default().with(route("a", &[]));
+        assert!(matches!(table.claim("a.localhost", &[]), Claimed::NoInstance));
+        assert!(matches!(table.claim("b.localhost", &[]), Claimed::NoApp));
+    }
+}
