@@ -285,3 +285,93 @@ pub fn install_hooks(dir: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    const ZERO: &str = "0000000000000000000000000000000000000000";
+    const ONE: &str = "1111111111111111111111111111111111111111";
+
+    fn variables(extra: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        let mut all = vec![(ENV_TOKEN.to_owned(), "token".to_owned())];
+        all.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        move |wanted| all.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
+    }
+
+    #[test]
+    fn a_request_is_put_together_from_what_git_gives() {
+        let stdin = format!("{ZERO} {ONE} refs/heads/main\n{ONE} {ZERO} refs/heads/old\n");
+        let env = variables(&[
+            ("GIT_QUARANTINE_PATH", "/repos/shop.git/objects/tmp_objdir-incoming-x"),
+            ("GIT_PUSH_OPTION_COUNT", "2"),
+            ("GIT_PUSH_OPTION_0", "a=b"),
+            ("GIT_PUSH_OPTION_1", ""),
+        ]);
+        let request = HookRequest::from_hook(HookName::PreReceive, stdin.as_bytes(), &env).unwrap();
+        assert_eq!(request.updates.len(), 2);
+        assert!(request.updates[1].new.is_null());
+        assert_eq!(request.push_options, ["a=b", ""]);
+        assert!(request.quarantine.is_some());
+        let line = request.encode().unwrap();
+        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        assert_eq!(HookRequest::decode(&line).unwrap(), request);
+        assert!(!format!("{request:?}").contains("token"), "the token is not shown");
+
+        let after = HookRequest::from_hook(HookName::PostReceive, stdin.as_bytes(), &env).unwrap();
+        assert_eq!(after.quarantine, None);
+    }
+
+    #[test]
+    fn replies_survive_the_socket() {
+        for reply in [HookReply::Line(Line::step("a\nb\u{1b}")), HookReply::Done { accept: true }] {
+            let line = reply.encode().unwrap();
+            assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+            assert_eq!(HookReply::decode(&line).unwrap(), reply);
+        }
+        assert!(HookReply::decode(b"{\"done\":{}}").is_err());
+        assert!(HookReply::decode(&vec![b' '; REPLY_BYTES_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn more_than_a_push_may_carry_is_refused() {
+        let read = |stdin: &str, extra: &[(&str, &str)]| {
+            HookRequest::from_hook(HookName::PreReceive, stdin.as_bytes(), variables(extra))
+        };
+        let line = format!("{ZERO} {ONE} refs/heads/a\n");
+        assert_eq!(read(&line.repeat(1_000), &[]).unwrap().updates.len(), 1_000);
+        assert!(matches!(read(&line.repeat(1_001), &[]), Err(HookError::TooMany { .. })));
+        assert!(matches!(read(&line.repeat(100_000), &[]), Err(HookError::TooMany { .. })));
+        assert!(read("", &[("GIT_PUSH_OPTION_COUNT", "33")]).is_err());
+        assert!(read("", &[("GIT_PUSH_OPTION_COUNT", "-1")]).is_err());
+        assert!(read("", &[("GIT_PUSH_OPTION_COUNT", "1")]).is_err());
+        let long = "x".repeat(limits::PUSH_OPTION_BYTES_MAX + 1);
+        assert!(read("", &[("GIT_PUSH_OPTION_COUNT", "1"), ("GIT_PUSH_OPTION_0", &long)]).is_err());
+        for bad in ["x", "0 1 refs/heads/a", &format!("{ZERO} {ONE} refs/heads/a..b")] {
+            assert!(matches!(read(bad, &[]), Err(HookError::Invalid(_))), "{bad}");
+        }
+        let foreign = HookRequest::from_hook(HookName::PreReceive, &b""[..], |_| None);
+        assert!(matches!(foreign, Err(HookError::MissingVariable { .. })));
+    }
+
+    #[test]
+    fn hooks_are_installed_once_and_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let hooks = dir.path().join("hooks");
+        install_hooks(&hooks).unwrap();
+        let hook = hooks.join("pre-receive");
+        let first = fs::metadata(&hook).unwrap();
+        assert_eq!(first.permissions().mode() & 0o777, 0o755);
+        install_hooks(&hooks).unwrap();
+        assert_eq!(fs::metadata(&hook).unwrap().ino(), first.ino(), "left alone");
+        fs::write(&hook, "#!/bin/sh\nexit 0\n").unwrap();
+        install_hooks(&hooks).unwrap();
+        assert_eq!(fs::read_to_string(&hook).unwrap(), SCRIPTS[0].1);
+        assert_eq!(fs::read_dir(&hooks).unwrap().count(), 2, "nothing left beside");
+        for (_, script) in SCRIPTS {
+            assert_eq!(script.lines().count(), 3);
+        }
+    }
+}

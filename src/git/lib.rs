@@ -32,6 +32,8 @@ pub mod source;
 mod command;
 mod libgit;
 #[cfg(test)]
+mod pushes;
+#[cfg(test)]
 mod testing;
 
 pub use command::GitMissing;

@@ -14,7 +14,7 @@ static CONFIGURED: LazyLock<Result<(), git2::Error>> = LazyLock::new(configure);
 
 /// Makes sure that the settings are in force; called before anything else of libgit2.
 pub(crate) fn init() -> Result<(), git2::Error> {
-    CONFIGURED.as_ref().map(|()| ()).map_err(|error| git2::Error::from_str(error.message()))
+    CONFIGURED.as_ref().copied().map_err(|error| git2::Error::from_str(error.message()))
 }
 
 fn configure() -> Result<(), git2::Error> {

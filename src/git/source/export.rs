@@ -151,7 +151,7 @@ impl Export<'_> {
         if bytes >= STREAMED_FROM_BYTES {
             return self.big_file(id, bytes, &mut file);
         }
-        let blob = self.source.objects.blob(id, STREAMED_FROM_BYTES as usize, &self.path)?;
+        let blob = self.source.objects.blob(id, STREAMED_FROM_BYTES, &self.path)?;
         file.write_all(blob.data()).map_err(|source| self.unwritten(source))
     }
 

@@ -2,7 +2,7 @@
 //! ever followed; it is refused all the same, because the next person to clone the app would follow it.
 
 /// Bytes of a `.gitmodules` file.
-pub(super) const BYTES_MAX: usize = 1024 * 1024;
+pub(super) const BYTES_MAX: u64 = 1024 * 1024;
 
 /// Why a `.gitmodules` file is refused.
 pub(super) fn fault(content: &[u8]) -> Option<String> {
@@ -132,5 +132,57 @@ fn unescape(escaped: u8) -> u8 {
         b't' => b'\t',
         b'b' => 8,
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_files_are_accepted() {
+        let content = b"# comment\n; another\n[core]\n[submodule \"a]b\"]\r\n\tpath = lib/a # here\r\n\
+            \turl = \"https://host.test/a.git\" ; there\n\tshallow\n[submodule \"b\"] path = b\n\
+            \turl = git@host.test:group/\\\n b.git\n\turl=../c.git\n\turl = ssh://git@host.test:22/d";
+        assert_eq!(fault(content), None);
+        let read = assignments(content);
+        assert_eq!(read[0], ("path".into(), b"lib/a".to_vec()));
+        assert_eq!(read[1].1, b"https://host.test/a.git");
+        assert_eq!(read[3].1, b"git@host.test:group/ b.git");
+    }
+
+    #[test]
+    fn c9_urls_that_run_or_read_something_are_refused() {
+        for url in [
+            "ext::sh -c id",
+            "file:///etc",
+            "/etc",
+            "fd::7",
+            "-u./x",
+            "https://-oProxyCommand=id/",
+            "x",
+            "http::http://host.test",
+            "\"https://host.test/a\\nb\"",
+            "EXT::x",
+            "ssh://-x/y",
+            "javascript://x",
+        ] {
+            let content = format!("[submodule \"x\"]\n\turl = {url}\n");
+            assert!(fault(content.as_bytes()).is_some(), "{url}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_to_their_end() {
+        let mut state = 7_u32;
+        for _ in 0..2_000 {
+            let content: Vec<u8> = (0..40)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    b"[]=\"\\\n\r#; ab\t"[(state >> 24) as usize % 13]
+                })
+                .collect();
+            let _any = fault(&content);
+        }
     }
 }

@@ -145,7 +145,7 @@ impl Inspection<'_> {
             });
         }
         if LFS_BYTES.contains(&bytes) {
-            let blob = self.objects.blob(entry.id, *LFS_BYTES.end() as usize, path)?;
+            let blob = self.objects.blob(entry.id, *LFS_BYTES.end(), path)?;
             if blob.data().starts_with(LFS_HEAD) {
                 self.lfs_files.add(path);
             }

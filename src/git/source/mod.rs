@@ -17,6 +17,11 @@ mod objects;
 mod report;
 mod rules;
 
+#[cfg(test)]
+mod exports;
+#[cfg(test)]
+mod hostile;
+
 use std::path::{Path, PathBuf};
 
 use autostack_domain::CommitId;

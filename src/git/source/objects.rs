@@ -9,9 +9,9 @@ use super::report::{SourceError, SourceReport, spoken};
 use crate::libgit;
 
 /// Bytes of a commit object: a message of any sense, and a signature.
-const COMMIT_BYTES_MAX: usize = 1024 * 1024;
+const COMMIT_BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes of a tree object: one folder with all the files that a commit may have, at 300 bytes each.
-const TREE_BYTES_MAX: usize = 32 * 1024 * 1024;
+const TREE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// The objects of a repository and of a quarantine.
 pub(super) struct Objects {
@@ -59,20 +59,20 @@ impl Objects {
     }
 
     /// Reads the file at `path`, which must not be larger than `bytes_max`.
-    pub(super) fn blob(&self, id: Oid, bytes_max: usize, path: &[u8]) -> Result<OdbObject<'_>, SourceError> {
+    pub(super) fn blob(&self, id: Oid, bytes_max: u64, path: &[u8]) -> Result<OdbObject<'_>, SourceError> {
         self.read(id, ObjectType::Blob, bytes_max, || spoken(path))
     }
 
     /// The size of the file at `path` in bytes, without inflating it.
     pub(super) fn blob_bytes(&self, id: Oid, path: &[u8]) -> Result<u64, SourceError> {
-        Ok(self.header(id, ObjectType::Blob, || spoken(path))? as u64)
+        self.header(id, ObjectType::Blob, || spoken(path))
     }
 
-    fn header(&self, id: Oid, kind: ObjectType, what: impl Fn() -> String) -> Result<usize, SourceError> {
+    fn header(&self, id: Oid, kind: ObjectType, what: impl Fn() -> String) -> Result<u64, SourceError> {
         let (bytes, found) =
             self.odb.read_header(id).map_err(|source| SourceError::Read { what: what(), source })?;
         if found == kind {
-            Ok(bytes)
+            Ok(bytes as u64)
         } else {
             Err(SourceError::Broken { what: what(), why: "it is another kind of object than it should be" })
         }
@@ -82,7 +82,7 @@ impl Objects {
         &self,
         id: Oid,
         kind: ObjectType,
-        bytes_max: usize,
+        bytes_max: u64,
         what: impl Fn() -> String,
     ) -> Result<OdbObject<'_>, SourceError> {
         if self.header(id, kind, &what)? > bytes_max {

@@ -3,7 +3,7 @@
 /// Longest name of a file or folder, in bytes: Linux' own limit.
 pub(super) const NAME_BYTES_MAX: usize = 255;
 /// Longest target of a symbolic link, in bytes: Linux' own limit.
-pub(super) const LINK_BYTES_MAX: usize = 4095;
+pub(super) const LINK_BYTES_MAX: u64 = 4095;
 
 /// What a tree entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn link_climb(target: &[u8]) -> Result<usize, &'static str> {
     if target.is_empty() || target.contains(&0) {
         return Err("it is a symbolic link to nothing");
     }
-    if target.len() > LINK_BYTES_MAX {
+    if target.len() as u64 > LINK_BYTES_MAX {
         return Err("it is a symbolic link with a target longer than 4095 bytes");
     }
     if target.starts_with(b"/") {
@@ -80,3 +80,45 @@ pub(super) fn link_climb(target: &[u8]) -> Result<usize, &'static str> {
 
 /// Why a link that climbs too high is refused.
 pub(super) const LEAVES_TREE: &str = "it is a symbolic link that leads out of the app's folder";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_climb_as_far_as_they_say() {
+        let good: [(&[u8], usize); 7] = [
+            (b"a", 0),
+            (b"./a/./b", 0),
+            (b"../a", 1),
+            (b"../../a/b/", 2),
+            (b"..", 1),
+            (b".", 0),
+            (b"./.././..", 2),
+        ];
+        for (target, climb) in good {
+            assert_eq!(link_climb(target), Ok(climb), "{:?}", String::from_utf8_lossy(target));
+        }
+        for target in [&b""[..], b"/", b"/etc", b"a/..", b"../a/../b", b"a\0b", &[b'a'; 4096]] {
+            assert!(link_climb(target).is_err(), "{:?}", String::from_utf8_lossy(target));
+        }
+    }
+
+    #[test]
+    fn ordinary_names_are_accepted() {
+        for name in [&b".gitignore"[..], b".github", b"git", b"git~2", b"...", b"a b", b"\xff", b"-x", b"con"]
+        {
+            assert_eq!(name_fault(name), None, "{:?}", String::from_utf8_lossy(name));
+        }
+    }
+
+    #[test]
+    fn modes_are_read_by_their_kind() {
+        assert_eq!(Kind::of(0o100_644), Some(Kind::File { executable: false }));
+        assert_eq!(Kind::of(0o106_777), Some(Kind::File { executable: true }));
+        assert_eq!(Kind::of(0o040_000), Some(Kind::Folder));
+        assert_eq!(Kind::of(0o120_000), Some(Kind::Link));
+        assert_eq!(Kind::of(0o160_000), Some(Kind::Submodule));
+        assert_eq!(Kind::of(0o010_644), None);
+    }
+}
