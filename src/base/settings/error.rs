@@ -1,6 +1,6 @@
 //! What is wrong with settings, and where.
 
-use std::{error::Error, fmt, io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 /// Where a value was given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,14 +118,6 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
-    /// The mistake with its cause behind it, as one line.
-    pub fn with_cause(&self) -> String {
-        match self.source() {
-            Some(cause) => format!("{self}: {cause}"),
-            None => self.to_string(),
-        }
-    }
-
     /// Line of the file that it is about, for ordering; 0 where there is none.
     pub(super) fn line(&self) -> usize {
         match self {

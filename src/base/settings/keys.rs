@@ -54,7 +54,7 @@ macro_rules! keys {
 keys! {
     // For a user other than root the default of data_dir is found at start: see `Sources`.
     DATA_DIR: PathBuf = "data_dir", "/var/lib/autostack", FOLDER, Restart;
-    DOMAIN: Host = "domain", "localhost", HOST, Restart;
+    DOMAIN: Host = "domain", "localhost", HOST, Live;
     SSH_LISTEN: SocketAddr = "ssh.listen", "0.0.0.0:2222", ADDRESS, Restart;
     HTTP_LISTEN: SocketAddr = "http.listen", "0.0.0.0:8080", ADDRESS, Restart;
     HTTPS_LISTEN: () = "https.listen", "off", HTTPS_OFF, Restart;

@@ -19,11 +19,10 @@ use super::{
 
 /// Characters of a refused value that an error repeats.
 const FOUND_CHARS_MAX: usize = 80;
-/// Variables with this prefix are settings, unless listed in [`NOT_SETTINGS`].
+/// A variable with this prefix is a setting, unless it names neither a table nor anything near a key.
 const PREFIX: &str = "AUTOSTACK_";
-/// Variables with the prefix that mean something else: the path of the settings file, the log filter, and
-/// what git's hooks get.
-const NOT_SETTINGS: [&str; 4] = ["CONFIG", "LOG", "HOOK_SOCKET", "HOOK_TOKEN"];
+/// A variable with this prefix is for git's hooks.
+const HOOK_PREFIX: &str = "AUTOSTACK_HOOK_";
 
 /// A value, not judged yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,11 +66,15 @@ impl Given {
     ) {
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
-            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-            if NOT_SETTINGS.contains(&rest) || rest.starts_with("HOOK_") {
+            let Some(rest) = name.strip_prefix(PREFIX).filter(|_| !name.starts_with(HOOK_PREFIX)) else {
+                continue;
+            };
+            let key = rest.to_ascii_lowercase().replace("__", ".");
+            // The agent has variables that are no settings (the log filter, the mark of an instance), and so
+            // may scripts; only a table, or a likely typo, shows that a setting was meant.
+            if !key.contains('.') && keys::nearest(&key).is_none() {
                 continue;
             }
-            let key = rest.to_ascii_lowercase().replace("__", ".");
             let place = Place::Environment { name: name.to_owned() };
             if let Err(error) = self.add_variable(&key, value, place) {
                 errors.push(error);

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::Path, time::Duration};
 
 use super::*;
+use crate::error_chain;
 
 fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
@@ -13,7 +14,7 @@ fn load(file: &str, variables: &[(&str, &str)], is_root: bool) -> Result<Setting
     let path = folder.path().join("a.toml");
     std::fs::write(&path, file).unwrap();
     let shorten =
-        |error: &SettingsError| error.with_cause().replace(&format!("{}/", folder.path().display()), "");
+        |error: &SettingsError| error_chain(error).replace(&format!("{}/", folder.path().display()), "");
     Sources::new(Some(path), environment(variables), is_root)
         .load()
         .map_err(|errors| errors.iter().map(shorten).collect())
@@ -54,10 +55,16 @@ fn the_environment_wins_over_the_file() {
 }
 
 #[test]
-fn variables_of_hooks_and_of_the_log_filter_are_no_settings() {
+fn other_variables_are_no_settings_unless_they_look_like_one() {
     let variables =
-        [("AUTOSTACK_HOOK_SOCKET", "x"), ("AUTOSTACK_HOOK_TOKEN", "x"), ("AUTOSTACK_LOG", "debug")];
+        [("AUTOSTACK_HOOK_SOCKET", "x"), ("AUTOSTACK_HOOK_TOKEN__X", "x"), ("AUTOSTACK_LOG", "debug")];
     assert!(load("", &variables, true).is_ok());
+    // What an instance of an app gets, and what scripts make up.
+    assert!(load("", &[("AUTOSTACK_INSTANCE", "x"), ("AUTOSTACK_TEST_FOLDER", "x")], true).is_ok());
+    assert_eq!(
+        errors("", &[("AUTOSTACK_DATADIR", "/x")]),
+        ["environment variable AUTOSTACK_DATADIR: datadir is not a known key; did you mean data_dir?"]
+    );
 }
 
 #[test]

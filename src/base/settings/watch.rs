@@ -13,7 +13,7 @@ use super::{
     checked::Settings, error::SettingsError, file_events::watcher, keys::Effect, raw::Given, sources::Sources,
 };
 use crate::{
-    clock,
+    clock, error_chain,
     tasks::{Shutdown, Tasks},
 };
 
@@ -205,7 +205,7 @@ impl Follower {
     }
 
     fn reject(&self, errors: &[SettingsError]) {
-        let reason = errors.iter().map(SettingsError::with_cause).collect::<Vec<_>>().join("; ");
+        let reason = errors.iter().map(|error| error_chain(error)).collect::<Vec<_>>().join("; ");
         if self.handle.problem().as_ref() == Some(&reason) {
             return;
         }
