@@ -47,11 +47,17 @@ impl Filter {
 
     fn fits_origin(&self, origin: OriginRef<'_>) -> bool {
         match origin {
-            OriginRef::Platform(_) => self.process.is_none() && self.dyno.is_none() && self.release.is_none(),
-            OriginRef::Instance { release, dyno, .. } => {
+            OriginRef::Platform(_) => {
+                self.process.is_none()
+                    && self.dyno.is_none()
+                    && self.instance.is_none()
+                    && self.release.is_none()
+            }
+            OriginRef::Instance { instance, release, dyno, .. } => {
                 let process = dyno.rsplit_once('.').map_or(dyno, |(process, _)| process);
                 self.process.as_ref().is_none_or(|wanted| wanted.as_str() == process)
                     && self.dyno.as_ref().is_none_or(|wanted| wanted == dyno)
+                    && self.instance.as_ref().is_none_or(|wanted| wanted.as_str() == instance)
                     && self.release.is_none_or(|wanted| wanted == release)
             }
         }

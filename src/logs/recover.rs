@@ -37,38 +37,37 @@ pub(crate) fn recover(dir: &Path) -> Result<Recovered, LogError> {
     let failed = |source| LogError::OpenSegment { path: path.clone(), source };
     let length = fs::metadata(&path).map_err(failed)?.len();
     let Some(mut scanner) = Scanner::open(dir, newest).map_err(failed)? else {
-        return without_header(dir, starts, newest, length);
+        tracing::warn!(path = %path.display(), bytes = length, "a log segment has no whole header");
+        let sources = sources_before(dir, &starts)?;
+        // Up to a header's size there was no record in it, so its place is used again; else it stays for as
+        // long as the limits allow, and the stream goes on behind it.
+        let end = if length <= HEADER_BYTES { newest } else { newest + length };
+        return Ok(Recovered { starts, end, sources, is_sealed: false });
     };
-    let mut state = replay(&mut scanner, length).map_err(failed)?;
+    let mut state = replay(&mut scanner, length, Sources::new()).map_err(failed)?;
+    if !state.has_whole_head {
+        scanner.seek(0);
+        state = replay(&mut scanner, length, sources_before(dir, &starts)?).map_err(failed)?;
+    }
     if state.position < length {
         let bytes = length - state.position;
         tracing::warn!(path = %path.display(), bytes, "the torn end of a log is cut off");
-        OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .and_then(|file| file.set_len(state.position))
-            .map_err(failed)?;
+        let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+        file.set_len(state.position).map_err(failed)?;
     }
-    let end = newest + state.position;
-    Ok(Recovered { starts, end, sources: std::mem::take(&mut state.sources), is_sealed: state.is_sealed })
+    let Replay { position, sources, is_sealed, .. } = state;
+    Ok(Recovered { starts, end: newest + position, sources, is_sealed })
 }
 
-/// The newest segment has no whole header: the power went when it was made, or it is damaged. The
-/// segment before it tells what the instances had written.
-fn without_header(dir: &Path, starts: Vec<u64>, newest: u64, length: u64) -> Result<Recovered, LogError> {
-    tracing::warn!(path = %segment::path(dir, newest).display(), bytes = length, "a log segment cannot be read");
-    let mut sources = Sources::new();
-    if let Some(&[previous, next]) = starts.last_chunk() {
-        let path = segment::path(dir, previous);
-        let failed = |source| LogError::OpenSegment { path: path.clone(), source };
-        if let Some(mut scanner) = Scanner::open(dir, previous).map_err(failed)? {
-            sources = replay(&mut scanner, next - previous).map_err(failed)?.sources;
-        }
-    }
-    // Up to a header's size there was no record in it, so its place is used again; else it stays for as
-    // long as the limits allow, and the stream goes on behind it.
-    let end = if length <= HEADER_BYTES { newest } else { newest + length };
-    Ok(Recovered { starts, end, sources, is_sealed: false })
+/// Where the outputs stood when the newest segment began, by the segment before it; for when the newest
+/// one cannot be trusted to say it.
+fn sources_before(dir: &Path, starts: &[u64]) -> Result<Sources, LogError> {
+    let Some(&[previous, newest]) = starts.last_chunk() else { return Ok(Sources::new()) };
+    let read = Scanner::open(dir, previous).and_then(|scanner| {
+        let Some(mut scanner) = scanner else { return Ok(Sources::new()) };
+        Ok(replay(&mut scanner, newest - previous, Sources::new())?.sources)
+    });
+    read.map_err(|source| LogError::OpenSegment { path: segment::path(dir, previous), source })
 }
 
 /// What the records of a segment add up to.
@@ -78,37 +77,50 @@ struct Replay {
     position: u64,
     sources: Sources,
     is_sealed: bool,
+    /// Whether the marks at its head are all there: something was written behind them, and nothing is
+    /// damaged.
+    has_whole_head: bool,
 }
 
-fn replay(scanner: &mut Scanner, length: u64) -> io::Result<Replay> {
+fn replay(scanner: &mut Scanner, length: u64, sources: Sources) -> io::Result<Replay> {
     let path = scanner.path();
-    let mut state = Replay { position: HEADER_BYTES, sources: Sources::new(), is_sealed: false };
+    let mut state = Replay { position: HEADER_BYTES, sources, is_sealed: false, has_whole_head: false };
+    let mut is_damaged = false;
     while let Step::Found { skipped, place, record } = scanner.next(length)? {
         if skipped > 0 {
-            tracing::warn!(path = %path.display(), bytes = skipped, position = place.start - skipped, "a damaged part of a log is skipped");
+            let position = place.start - skipped;
+            tracing::warn!(path = %path.display(), position, bytes = skipped, "a damaged part of a log is skipped");
+            is_damaged = true;
         }
         if matches!(record, Record::Line(line) if line.continues) {
             continue;
         }
         state.position = place.end;
-        state.is_sealed = false;
+        state.take(record);
+    }
+    state.has_whole_head &= !is_damaged;
+    Ok(state)
+}
+
+impl Replay {
+    fn take(&mut self, record: Record<'_>) {
+        self.has_whole_head |= !matches!(record, Record::Source { .. } | Record::Unknown);
+        self.is_sealed = matches!(record, Record::Sealed);
         match record {
             Record::Line(line) => {
                 if let OriginRef::Instance { instance, source_end, .. } = line.origin {
-                    set(&mut state.sources, instance, source_end);
+                    set(&mut self.sources, instance, source_end);
                 }
             }
-            Record::Source { instance, source_end } => set(&mut state.sources, instance, source_end),
+            Record::Source { instance, source_end } => set(&mut self.sources, instance, source_end),
             Record::Forgotten { instance } => {
                 if let Ok(instance) = instance.parse::<InstanceId>() {
-                    state.sources.remove(&instance);
+                    self.sources.remove(&instance);
                 }
             }
-            Record::Sealed => state.is_sealed = true,
-            Record::Unknown => {}
+            Record::Sealed | Record::Unknown => {}
         }
     }
-    Ok(state)
 }
 
 fn set(sources: &mut Sources, instance: &str, source_end: u64) {

@@ -156,9 +156,9 @@ impl Stream {
         let newest = writer.newest().filter(|_| writer.has_lines());
         let all_old = newest.is_some_and(|start| is_old(&segment::path(&self.dir, start)));
         if all_old && self.published().state == State::Open {
-            let rolled = writer.roll();
+            let begun = writer.begin_anew();
             self.publish(&writer, State::Open);
-            rolled?;
+            begun?;
         }
         let is_oldest_old = |start: u64, _: u64| is_old(&segment::path(&self.dir, start));
         self.remove_oldest_while(is_oldest_old)

@@ -106,11 +106,12 @@ impl Writer {
         self.write(|frames| frames.put(Record::Forgotten { instance: instance.as_str() }))
     }
 
-    /// Begins a new segment although the newest one has room, so that every line can be removed and the
-    /// offset is still kept by a file name.
-    pub(crate) fn roll(&mut self) -> Result<(), LogError> {
+    /// Begins a new segment although the newest one has room, and makes it durable: then every line can be
+    /// removed, and the offset and the sources are still kept.
+    pub(crate) fn begin_anew(&mut self) -> Result<(), LogError> {
+        self.begin_segment()?;
         self.sync();
-        self.begin_segment()
+        Ok(())
     }
 
     /// Closes the file if nothing was written since the last call.
@@ -138,7 +139,8 @@ impl Writer {
         }
         let is_full = self.end - start + bytes > self.segment_bytes_max;
         if self.file.is_none() || (is_full && self.has_lines()) {
-            return self.roll();
+            self.sync();
+            return self.begin_segment();
         }
         Ok(())
     }

@@ -1,6 +1,11 @@
 //! What a kill, a power cut or a bad disk leaves: whole lines, and a stream that goes on.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use autostack_domain::limits::LOG_LINE_BYTES_MAX;
 
@@ -156,4 +161,54 @@ fn e4_a_line_that_imitates_a_record_is_never_one() {
     let stream = world.stream();
     assert!(all(&stream).is_empty());
     assert_eq!(stream.last_source_end(&instance(1)), None);
+}
+
+const FOLDER: &str = "AUTOSTACK_TEST_WRITER_DIR";
+
+/// The child: appends without end, and says each line that was acknowledged.
+#[test]
+#[ignore = "writes for ever; `a_killed_writer_loses_nothing_that_was_acknowledged` starts and kills it"]
+fn write_for_ever() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let limits = crate::LogLimits { segment_bytes_max: 32 * 1024, ..crate::LogLimits::default() };
+    let stream = crate::Logs::open(folder, limits).unwrap().app(&super::app()).unwrap();
+    let first = stream.last_source_end(&instance(1)).unwrap_or(0);
+    for number in first + 1.. {
+        let text = format!("line {number} {}", "x".repeat(usize::try_from(number * 37 % 3_000).unwrap()));
+        stream.append(&[written_by(1, text, number)]).unwrap();
+        println!("ACK {number}");
+    }
+}
+
+#[test]
+fn a_killed_writer_loses_nothing_that_was_acknowledged() {
+    let world = World::new();
+    let mut acknowledged = 0;
+    for round in 1..=5 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tests::crash::write_for_ever", "--ignored", "--nocapture"])
+            .env(FOLDER, world.dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        for line in output.lines() {
+            let Ok(line) = line else { break };
+            if let Some(number) = line.strip_prefix("ACK ").and_then(|number| number.parse::<u64>().ok()) {
+                acknowledged = number;
+            }
+            if acknowledged >= round * 150 {
+                // Again at each further line: the second one finds it gone.
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        let stream = world.stream();
+        let last = stream.last_source_end(&instance(1)).unwrap();
+        assert!(last >= acknowledged && acknowledged >= round * 150, "{last} of {acknowledged}");
+        let found = texts(&all(&stream));
+        assert_eq!(found.len() as u64, last, "none lost, none twice");
+        let is_next = |(index, text): (usize, &String)| text.starts_with(&format!("line {} ", index + 1));
+        assert!(found.iter().enumerate().all(is_next));
+    }
 }

@@ -69,7 +69,7 @@ proptest! {
         let (tail, end) = stream.tail(usize::MAX, &Filter::all()).unwrap();
         prop_assert_eq!(end, stream.end());
         let offsets: Vec<_> = tail.iter().map(|(offset, _)| *offset).collect();
-        prop_assert_eq!(tail.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>(), wanted.clone());
+        prop_assert_eq!(&tail.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>(), &wanted);
         for (index, offset) in offsets.into_iter().enumerate() {
             prop_assert_eq!(&drain(&mut stream.reader(offset)), &wanted[index + 1..]);
         }

@@ -38,7 +38,9 @@ fn one_name_is_one_stream_while_somebody_holds_it() {
     let world = World::new();
     let logs = world.open();
     let first = logs.app(&app()).unwrap();
-    assert!(Arc::ptr_eq(&first, &logs.clone().app(&app()).unwrap()));
+    let other_handle = logs.clone();
+    assert!(Arc::ptr_eq(&first, &other_handle.app(&app()).unwrap()));
+    drop(logs);
 }
 
 #[test]
