@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use autostack_base::settings::LogSettings;
+
 /// Limits that the settings give. A log is removed whole segments at a time, the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLimits {
@@ -29,6 +31,17 @@ impl Default for LogLimits {
             build_bytes_max: 50 * MIB,
             build_age_max: 90 * DAY,
             segment_bytes_max: 4 * MIB,
+        }
+    }
+}
+
+impl From<&LogSettings> for LogLimits {
+    fn from(settings: &LogSettings) -> Self {
+        Self {
+            app_bytes_max: settings.app_bytes_max,
+            app_age_max: settings.app_age_max,
+            build_age_max: settings.build_age_max,
+            ..Self::default()
         }
     }
 }

@@ -1,19 +1,27 @@
 //! A full disk: nothing half-written is left, and the log goes on when there is space again.
 
-use std::{fs, path::Path, process::Command, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{app, said, texts};
 use crate::{BuildLog, Filter, LogLimits, Logs, Offset};
 
 const FOLDER: &str = "AUTOSTACK_TEST_TINY_DISK";
+/// What takes half of the tiny disk, until it is removed.
+const BALLAST: &str = "ballast";
 
-/// The story of the child: its folder is on a disk of 256 KiB, half of it taken by a file.
+/// The story of the child: in its folder there is soon no space, until it makes some.
 #[test]
-#[ignore = "needs a tiny disk; `a_full_disk_costs_only_what_did_not_fit` gives it one"]
+#[ignore = "needs a tiny disk; the tests below give it one"]
 fn on_a_tiny_disk() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let folder = Path::new(&folder);
-    fs::write(folder.join("ballast"), vec![1; 128 * 1024]).unwrap();
     let limits = LogLimits { segment_bytes_max: 32 * 1024, ..LogLimits::default() };
     let logs = Logs::open(folder.join("logs"), limits).unwrap();
     let stream = logs.app(&app()).unwrap();
@@ -39,8 +47,9 @@ fn on_a_tiny_disk() {
     drop((pen, stream, logs));
     let stream = Logs::open(folder.join("logs"), limits).unwrap().app(&app()).unwrap();
     assert_eq!(texts(&super::all(&stream)), kept, "a start on a full disk finds the same");
+    assert!(stream.append(&[said("y".repeat(5_000))]).unwrap_err().is_no_space());
 
-    fs::remove_file(folder.join("ballast")).unwrap();
+    make_space(folder);
     let end = stream.append(&[said("space again")]).unwrap();
     kept.push("space again".into());
     assert_eq!(texts(&super::all(&stream)), kept);
@@ -49,27 +58,49 @@ fn on_a_tiny_disk() {
     println!("tiny disk: {} lines kept", kept.len());
 }
 
-/// Mounts a tiny disk where only the child sees it, as root or in a user namespace.
-#[test]
-fn a_full_disk_costs_only_what_did_not_fit() {
+fn make_space(folder: &Path) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, hard, hard).unwrap();
+    let _ = fs::remove_file(folder.join(BALLAST));
+}
+
+/// Tells the story behind a shell that prepares the folder, `$0`, and then runs `"$@"`.
+fn tell(wrapper: &[&str], prepare: &str) -> Output {
     let dir = tempfile::tempdir().unwrap();
-    let script = "mount -t tmpfs -o size=256k none \"$0\" || exit 99; exec \"$@\"";
-    let run = |namespaces: &[&str]| {
-        Command::new("unshare")
-            .args(namespaces)
-            .args(["/bin/sh", "-c", script])
-            .arg(dir.path())
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "tests::no_space::on_a_tiny_disk", "--ignored", "--nocapture"])
-            .env(FOLDER, dir.path())
-            .output()
-            .unwrap()
-    };
-    let is_root = nix::unistd::Uid::effective().is_root();
-    let namespaces: &[&str] = if is_root { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
-    let child = run(namespaces);
+    let shell = ["/bin/sh", "-c", &format!("{prepare} && exec \"$@\"")].map(str::to_owned);
+    let mut words = wrapper.iter().map(|word| (*word).to_owned()).chain(shell);
+    Command::new(words.next().unwrap())
+        .args(words)
+        .arg(dir.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "tests::no_space::on_a_tiny_disk", "--ignored", "--nocapture"])
+        .env(FOLDER, dir.path())
+        .output()
+        .unwrap()
+}
+
+fn assert_told(child: &Output) {
     let output = String::from_utf8_lossy(&child.stdout);
     let trouble = String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success(), "{}\n{output}\n{trouble}", child.status);
     assert!(output.contains("tiny disk: "), "the story was told: {output}");
+}
+
+/// Mounts a disk of 256 KiB where only the child sees it, as root or in a user namespace.
+#[test]
+fn a_full_disk_costs_only_what_did_not_fit() {
+    let is_root = nix::unistd::Uid::effective().is_root();
+    let alone: &[&str] = if is_root { &["unshare", "-m"] } else { &["unshare", "-U", "-r", "-m"] };
+    let mount = "mount -t tmpfs -o size=256k none \"$0\"";
+    if !tell(alone, &format!("{mount} && exit 0")).status.success() {
+        println!("no right to mount here; the file size limit tells the same story");
+        return;
+    }
+    assert_told(&tell(alone, &format!("{mount} && head -c 131072 /dev/zero > \"$0/{BALLAST}\"")));
+}
+
+/// No file may have more than 20 KiB until the child raises its limit.
+#[test]
+fn a_file_size_limit_costs_only_what_did_not_fit() {
+    assert_told(&tell(&["env"], "trap '' XFSZ && ulimit -S -f 40"));
 }
