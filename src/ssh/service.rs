@@ -1,0 +1,48 @@
+//! The seam between the protocol and what it is for: this side of it nobody knows of apps.
+
+use std::{future::Future, net::SocketAddr};
+
+use autostack_base::tasks::Shutdown;
+use autostack_domain::permission::Actor;
+
+use crate::{environment::Environment, output::Output, pump::Intake};
+
+/// Keys could not be looked up; the reason is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unavailable;
+
+/// What a server is for: whose a key is, and what a command line does.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Who has the key with this fingerprint (`SHA256:…`).
+    fn authenticate(
+        &self,
+        fingerprint: &str,
+    ) -> impl Future<Output = Result<Option<Actor>, Unavailable>> + Send;
+
+    /// Runs a command to its end and gives the exit code. It looks at [`Call::gone`] itself, so that it can
+    /// end its children in order; a panic in it ends the session, not the connection.
+    fn run(&self, call: Call) -> impl Future<Output = u8> + Send;
+}
+
+/// One command, as it was asked for.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Who asks.
+    pub(crate) actor: Actor,
+    /// From where.
+    pub(crate) peer: SocketAddr,
+    /// The command line; `None` where a shell was asked for.
+    pub(crate) command: Option<String>,
+    /// What the client set of what it may set.
+    pub(crate) environment: Environment,
+    /// What the client sends; dropping it discards the rest.
+    pub(crate) input: Intake,
+    /// Where answers go.
+    pub(crate) output: Output,
+    /// What was asked for beside the command and is not offered, one sentence each.
+    pub(crate) refusals: Vec<&'static str>,
+    /// Cancelled when the client has gone or asked to stop: the answer reaches nobody.
+    pub(crate) gone: Shutdown,
+    /// Cancelled when the server is going to stop: what would go on for ever ends.
+    pub(crate) stopping: Shutdown,
+}
