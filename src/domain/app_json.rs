@@ -96,7 +96,7 @@ fn read_scripts(scripts: &Reader, ignored: &mut Vec<String>) -> Result<Option<St
         for (key, entry) in entry.object()? {
             match key {
                 "predeploy" => {
-                    predeploy = Some(entry.text()?.to_owned()).filter(|line| !line.trim().is_empty())
+                    predeploy = Some(entry.text()?.to_owned()).filter(|line| !line.trim().is_empty());
                 }
                 _ => ignored.push(entry.path().to_owned()),
             }

@@ -1,0 +1,93 @@
+//! Python: how the dependencies are declared decides how they are installed; the dependencies and the source
+//! decide what serves.
+//!
+//! Differences from nixpacks, each for a reason:
+//! - the virtual environment stands in the artifact (`.venv`), made without a copy of pip in it (30 ms
+//!   instead of 3 s); one pip in the app's cache installs into it;
+//! - an app that imports nothing but the standard library has no install step at all;
+//! - a web framework is started by its server and on `PORT`, not by `python main.py`, as railpack does.
+
+mod declared;
+mod entry;
+mod install;
+
+use autostack_domain::Failure;
+
+use self::{declared::Declared, entry::SCRIPTS};
+use super::node::{self, Package};
+use crate::{
+    draft::{Context, Draft},
+    plan::Recipe,
+};
+
+/// Files that mark a Python project.
+pub(crate) struct Markers {
+    project: Vec<&'static str>,
+    script: Option<&'static str>,
+}
+
+const PROJECT_FILES: [&str; 7] =
+    ["uv.lock", "poetry.lock", "requirements.txt", "pyproject.toml", "setup.py", "Pipfile", "manage.py"];
+
+impl Markers {
+    pub(crate) fn look(context: &Context) -> Self {
+        let project = PROJECT_FILES.into_iter().filter(|file| context.source.has_file(file)).collect();
+        let script = SCRIPTS.into_iter().find(|file| context.source.has_file(file));
+        Self { project, script }
+    }
+
+    /// Whether dependencies or a framework mark it as a project.
+    pub(crate) fn is_project(&self) -> bool {
+        !self.project.is_empty()
+    }
+
+    /// Whether there is any Python that could be started.
+    pub(crate) fn is_any(&self) -> bool {
+        self.is_project() || self.script.is_some()
+    }
+
+    fn because(&self) -> &'static str {
+        self.project.first().copied().or(self.script).unwrap_or("a script")
+    }
+}
+
+/// Drafts a plan for a Python app.
+pub(crate) fn draft(context: &Context, markers: &Markers) -> Result<Draft, Failure> {
+    let mut draft = Draft::new(Recipe::Python);
+    draft.because(format!("{} found: Python", markers.because()));
+    // Prints reach the log as they are made.
+    draft.launch_var("PYTHONUNBUFFERED", "1");
+    draft.needs(context, "python3", markers.because())?;
+    let mut declared = Declared::read(context)?;
+    let has_environment = declared.source.is_some();
+    entry::guess(context, &mut declared, has_environment, &mut draft)?;
+    install::add_steps(context, &declared, &mut draft)?;
+    entry::add_django_assets(context, &declared, &mut draft);
+    Ok(draft)
+}
+
+/// A Python app whose `package.json` builds its assets.
+pub(crate) fn draft_with_assets(
+    context: &Context,
+    markers: &Markers,
+    package: &Package,
+) -> Result<Draft, Failure> {
+    if !package.builds() {
+        return draft(context, markers);
+    }
+    // The assets come first: collectstatic picks up what they make.
+    let mut assets = Draft::new(Recipe::Python);
+    node::add_assets(context, package, &mut assets)?;
+    let mut draft = draft(context, markers)?;
+    draft.reasons.append(&mut assets.reasons);
+    draft.warnings.append(&mut assets.warnings);
+    draft.tools.append(&mut assets.tools);
+    draft.caches.append(&mut assets.caches);
+    draft.launch.vars.append(&mut assets.launch.vars);
+    for folder in &assets.launch.path {
+        draft.launch_path(folder);
+    }
+    assets.steps.append(&mut draft.steps);
+    draft.steps = assets.steps;
+    Ok(draft)
+}
