@@ -1,1 +1,37 @@
-//! (front page to come)
+//! Row 4: the only place that knows git, builder, runtime and proxy together. It turns a commit into a
+//! release that visitors meet, and keeps that release running.
+//!
+//! In reading order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`deployer`] | [`Deployer`]: the door to the owner tasks, one for each app |
+//! | `owner` | the owner task of an app: its requests, and what happens by itself |
+//! | `pipeline` | a commit becomes a *candidate*: all stages before the switch, in order |
+//! | `workspace` | what a deployment has made so far, so that it can be undone |
+//! | `launch` | the environment and the start of an instance |
+//! | `ready` | when a started instance counts as ready, and why it does not |
+//! | `probe` | one attempt of one health check |
+//! | `live` | the release that visitors meet: its slots, crashes, restarts |
+//! | [`plan`] | wanted and seen → keep, start, stop; pure |
+//! | `recover` | what the agent finishes, undoes and adopts when it starts |
+//!
+//! Invariants:
+//! - Until [`Deployer::commit`] nothing that a visitor sees changes; a deployment that ends before it leaves no
+//!   instance, artifact, port or record of a release behind.
+//! - Deployments of one app are serial: they pass through its owner task.
+//! - An endpoint is in the route table only while its instance has passed its checks and has not exited.
+//! - An instance is asked to stop only after the requests that it was given are answered, or the drain budget is over.
+
+pub mod deployer;
+mod launch;
+mod live;
+mod owner;
+mod pipeline;
+pub mod plan;
+mod probe;
+mod ready;
+mod recover;
+mod workspace;
+
+pub use deployer::{Candidate, Deployer, Job, Parts, Site};

@@ -1,1 +1,35 @@
-//! (front page to come)
+//! Row 5: every operation that a user can ask for, once: authorise, validate, record, act. The doors translate
+//! outside words into these calls and their answers back; no door reaches past this row.
+//!
+//! In reading order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`platform`](mod@platform) | [`Platform`], and who somebody is |
+//! | [`apps`] | create, list, destroy, URL, log |
+//! | [`push`] | one `git push` from its first byte to its end, and the two hooks in between |
+//! | [`fetch`] | `git clone` and `git fetch` |
+//! | [`users`] | users and their keys, for the operator on the host |
+//! | [`status`] | what the agent says of itself |
+//! | [`error`] | what an operation can answer instead, with its exit code |
+//!
+//! Invariants:
+//! - Every operation asks [`autostack_domain::permission::allows`]; what it does not name is refused.
+//! - A push token opens one push, each hook of it once, and is worth nothing afterwards.
+
+pub mod apps;
+pub mod error;
+pub mod fetch;
+pub mod platform;
+pub mod push;
+pub mod status;
+pub mod users;
+
+mod disk;
+
+pub use apps::AppView;
+pub use error::{ErrorKind, PlatformError};
+pub use fetch::Fetch;
+pub use platform::{Addresses, HookAccess, Platform};
+pub use push::{Push, Screen};
+pub use status::Status;

@@ -1,0 +1,220 @@
+//! The door to the owner tasks: finds or makes the task of an app and asks it.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use autostack_base::{
+    clock,
+    settings::{Settings, SettingsWatch},
+    tasks::Tasks,
+};
+use autostack_builder::Builder;
+use autostack_domain::{
+    AppName, CommitId, DeploymentId, Failure, FailureKind, Host, LineKind, RefName, ReleaseNumber, Stage,
+    UserId, limits,
+};
+use autostack_git::Repositories;
+use autostack_logs::{BuildLog, Entry, Logs, Origin};
+use autostack_proxy::Proxy;
+use autostack_runtime::Backend;
+use autostack_store::Store;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    launch::Launchable,
+    owner::{Owner, Request},
+    plan::Slot,
+};
+
+/// Everything that a deployment touches. Made once, at the start of the agent.
+pub struct Parts {
+    /// What should be.
+    pub store: Store,
+    /// Build and app logs.
+    pub logs: Logs,
+    /// The apps' bare repositories.
+    pub repositories: Repositories,
+    /// Makes artifacts.
+    pub builder: Builder,
+    /// Runs instances.
+    pub runtime: Arc<dyn Backend>,
+    /// Meets visitors.
+    pub proxy: Arc<Proxy>,
+    /// Spawns.
+    pub tasks: Tasks,
+    /// The settings in force.
+    pub settings: SettingsWatch,
+    /// Where visitors reach the proxy.
+    pub site: Site,
+}
+
+/// Where visitors reach the proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Site {
+    /// The port that the proxy listens on; part of a URL unless it is 80.
+    pub http_port: u16,
+}
+
+/// A commit that somebody wants live.
+pub struct Job {
+    /// The deployment, already recorded as queued.
+    pub id: DeploymentId,
+    /// The app.
+    pub app: AppName,
+    /// Who asked.
+    pub user: UserId,
+    /// What to deploy.
+    pub commit: CommitId,
+    /// The ref that git moves when it succeeds.
+    pub git_ref: RefName,
+    /// Where git keeps the pushed objects until the hook accepts them.
+    pub quarantine: Option<PathBuf>,
+    /// Ends it on purpose.
+    pub cancel: CancellationToken,
+    /// The build log, which is also what the pusher reads.
+    pub log: BuildLog,
+}
+
+/// A release whose instances are ready and which no visitor sees yet.
+pub struct Candidate {
+    pub(crate) launch: Arc<Launchable>,
+    pub(crate) ready: Vec<(Slot, Ready)>,
+}
+
+/// An instance that has passed its checks.
+#[derive(Debug, Clone)]
+pub(crate) struct Ready {
+    pub(crate) id: autostack_domain::InstanceId,
+    pub(crate) endpoint: SocketAddr,
+    pub(crate) since: tokio::time::Instant,
+}
+
+impl Parts {
+    /// The settings in force at this moment.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Where the artifact of a deployment stands.
+    pub(crate) fn artifact_dir(&self, app: &AppName, id: &DeploymentId) -> PathBuf {
+        self.artifacts_dir().join(app.as_str()).join(id.as_str())
+    }
+
+    /// Where the artifacts of all apps stand.
+    pub(crate) fn artifacts_dir(&self) -> PathBuf {
+        self.settings().data_dir.join("artifacts")
+    }
+
+    /// Where an app is reached without a domain of its own.
+    pub(crate) fn host(&self, app: &AppName) -> Host {
+        Host::of_app(app, &self.settings().domain)
+    }
+
+    /// The URL that people are shown.
+    pub fn url(&self, app: &AppName) -> String {
+        match self.site.http_port {
+            80 => format!("http://{}", self.host(app)),
+            port => format!("http://{}:{port}", self.host(app)),
+        }
+    }
+
+    /// Writes a line of the platform's own into an app's log.
+    pub(crate) fn say(&self, app: &AppName, kind: LineKind, text: impl Into<String>) {
+        let entry =
+            Entry { at: clock::now(), origin: Origin::Platform(kind), text: text.into().into_bytes() };
+        let appended = self
+            .logs
+            .app(app)
+            .map_err(|error| error.to_string())
+            .and_then(|stream| stream.append(&[entry]).map_err(|error| error.to_string()));
+        if let Err(error) = appended {
+            tracing::error!(%app, %error, "a line could not be written to the app's log");
+        }
+    }
+}
+
+/// Hands requests to the owner tasks of the apps. Cheap to clone.
+#[derive(Clone)]
+pub struct Deployer {
+    pub(crate) parts: Arc<Parts>,
+    owners: Arc<Mutex<HashMap<AppName, mpsc::Sender<Request>>>>,
+}
+
+impl Deployer {
+    /// A deployer without owner tasks yet.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), owners: Arc::default() }
+    }
+
+    /// What it works with.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Takes a commit through every stage before the switch. When it returns `Ok` the release is *prepared*:
+    /// recorded, running beside the old one, and seen by nobody. Every prepared release is later committed or
+    /// discarded by its deployment id.
+    pub async fn prepare(&self, job: Job) -> Result<ReleaseNumber, Failure> {
+        let app = job.app.clone();
+        self.ask(&app, |reply| Request::Prepare { job, reply }).await?
+    }
+
+    /// Makes a prepared release the one that visitors meet. Idempotent for the last committed deployment.
+    pub async fn commit(&self, app: &AppName, deployment: &DeploymentId) -> Result<(), Failure> {
+        let deployment = deployment.clone();
+        self.ask(app, |reply| Request::Commit { deployment, reply }).await?
+    }
+
+    /// Gives a prepared release up; one that is not there (any more) is fine.
+    pub async fn discard(
+        &self,
+        app: &AppName,
+        deployment: &DeploymentId,
+        failure: Failure,
+    ) -> Result<(), Failure> {
+        let deployment = deployment.clone();
+        self.ask(app, |reply| Request::Discard { deployment, failure, reply }).await
+    }
+
+    /// Ends everything that runs for the app, withdraws its route, and ends its owner task.
+    pub async fn destroy(&self, app: &AppName) -> Result<(), Failure> {
+        let ended = self.ask(app, |reply| Request::Destroy { reply }).await;
+        self.owners().remove(app);
+        ended
+    }
+
+    pub(crate) async fn ask<T>(
+        &self,
+        app: &AppName,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || {
+            Failure::new(Stage::Source, FailureKind::Interrupted, "the agent is stopping")
+                .hint("push again when it is back")
+        };
+        self.owner(app).send(request(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    fn owner(&self, app: &AppName) -> mpsc::Sender<Request> {
+        let mut owners = self.owners();
+        if let Some(sender) = owners.get(app).filter(|sender| !sender.is_closed()) {
+            return sender.clone();
+        }
+        let (sender, requests) = mpsc::channel(limits::DEPLOYMENT_QUEUE_PER_APP_MAX);
+        let owner = Owner::new(app.clone(), Arc::clone(&self.parts), requests);
+        self.parts.tasks.spawn("app owner", owner.run());
+        owners.insert(app.clone(), sender.clone());
+        sender
+    }
+
+    fn owners(&self) -> std::sync::MutexGuard<'_, HashMap<AppName, mpsc::Sender<Request>>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

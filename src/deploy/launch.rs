@@ -1,0 +1,111 @@
+//! The environment of a release's processes, and the start of one instance.
+
+use std::path::{Path, PathBuf};
+
+use autostack_domain::{
+    Artifact, EnvMap, Failure, FailureKind, InstanceId, InstanceSpec, ProcessType, Release, Stage,
+    env_map::SYSTEM_PATH,
+};
+use autostack_runtime::{Backend, RuntimeError, Started};
+
+use crate::plan::Slot;
+
+/// A release together with what it takes to start its processes.
+#[derive(Debug, Clone)]
+pub(crate) struct Launchable {
+    /// The release.
+    pub(crate) release: Release,
+    /// Its config, as it was when the release was made.
+    pub(crate) config: EnvMap,
+    /// The artifact's folder, absolute.
+    pub(crate) dir: PathBuf,
+}
+
+impl Launchable {
+    /// What the runtime is asked to start in a place of the formation. Each call makes a new instance id.
+    pub(crate) fn instance(&self, slot: &Slot) -> InstanceSpec {
+        let command = self.release.processes.get(&slot.process).cloned().unwrap_or_default();
+        self.spec(&slot.process, slot.index, command)
+    }
+
+    /// What the runtime is asked to run once, under a process type's name.
+    pub(crate) fn one_off(&self, process: &ProcessType, command: String) -> InstanceSpec {
+        self.spec(process, 1, command)
+    }
+
+    fn spec(&self, process: &ProcessType, index: u32, command: String) -> InstanceSpec {
+        let random = uuid::Uuid::new_v4().as_fields().0;
+        InstanceSpec {
+            id: InstanceId::compose(&self.release.app, process, index, random),
+            app: self.release.app.clone(),
+            release: self.release.number,
+            process: process.clone(),
+            index,
+            command,
+            dir: self.dir.clone(),
+            env: self.environment(process, index),
+        }
+    }
+
+    /// Lowest first: what the recipe wants, what the app's config says, what the platform states as a fact.
+    fn environment(&self, process: &ProcessType, index: u32) -> EnvMap {
+        let Artifact::Directory { launch, .. } = &self.release.artifact;
+        let mut env = EnvMap::new();
+        env.put("LANG", "C.UTF-8");
+        for (name, value) in &launch.vars {
+            // A recipe's own names and values are known to be good; one that is not would be dropped, not run.
+            if let Err(invalid) = env.set(name, value.as_bytes()) {
+                tracing::warn!(%invalid, app = %self.release.app, "a launch variable of the recipe was dropped");
+            }
+        }
+        env.extend(&self.config);
+        env.put("PATH", search_path(&self.dir, &launch.path, self.config.get("PATH")));
+        env.put("APP_NAME", self.release.app.as_str());
+        env.put("DYNO", format!("{process}.{index}"));
+        env.put("GIT_REV", self.release.commit.as_str());
+        env
+    }
+}
+
+/// The artifact's own folders first, then what the app's config says, else the system's.
+fn search_path(dir: &Path, inside: &[String], configured: Option<&[u8]>) -> Vec<u8> {
+    let mut path = Vec::new();
+    for folder in inside {
+        path.extend_from_slice(dir.join(folder).as_os_str().as_encoded_bytes());
+        path.push(b':');
+    }
+    path.extend_from_slice(configured.unwrap_or(SYSTEM_PATH.as_bytes()));
+    path
+}
+
+/// Starts an instance; the failure says what the operator or the developer can do about it.
+pub(crate) async fn start(backend: &dyn Backend, spec: &InstanceSpec) -> Result<Started, Failure> {
+    backend.start(spec).await.map_err(|error| start_failure(&spec.dyno(), &error))
+}
+
+fn start_failure(dyno: &str, error: &RuntimeError) -> Failure {
+    let no_port = matches!(error, RuntimeError::NoPort { .. });
+    let kind = if no_port { FailureKind::NoPort } else { FailureKind::Internal };
+    let hint = if no_port {
+        "free ports on the host, or widen runtime.port_range in the settings"
+    } else {
+        "look at the agent's log on the host, then push again"
+    };
+    let cause = autostack_base::error_chain(error);
+    Failure::new(Stage::Start, kind, format!("{dyno} could not be started: {cause}")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_artifacts_folders_come_first_and_the_apps_path_replaces_the_systems() {
+        let inside = ["node_modules/.bin".to_owned()];
+        assert_eq!(
+            search_path(Path::new("/a"), &inside, None),
+            format!("/a/node_modules/.bin:{SYSTEM_PATH}").into_bytes()
+        );
+        assert_eq!(search_path(Path::new("/a"), &inside, Some(b"/opt")), b"/a/node_modules/.bin:/opt");
+    }
+}

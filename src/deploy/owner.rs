@@ -1,0 +1,385 @@
+//! The owner task of one app: everything that changes what runs for the app passes through here, one at a time.
+//!
+//! Long work (a deployment, a restart, a drain) runs in tasks of its own, which report back as [`Event`]s, so the
+//! owner always answers at once. The select is biased: first the end of the agent, then what has happened, then what
+//! is asked for, so that a request is decided on what is true now.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::ControlFlow,
+    sync::Arc,
+};
+
+use autostack_base::clock;
+use autostack_domain::{
+    AppName, DeploymentId, DeploymentState, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber,
+    Stage, limits,
+};
+use autostack_proxy::Retired;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    deployer::{Candidate, Job, Parts, Ready},
+    launch::Launchable,
+    live::{Live, Supervision, stop_all},
+    pipeline,
+    plan::Slot,
+    workspace::Workspace,
+};
+
+/// Events that may wait for the owner; their senders wait when it is full.
+const EVENTS_MAX: usize = 64;
+
+/// What an owner task is asked.
+pub(crate) enum Request {
+    Prepare { job: Job, reply: oneshot::Sender<Result<ReleaseNumber, Failure>> },
+    Commit { deployment: DeploymentId, reply: oneshot::Sender<Result<(), Failure>> },
+    Discard { deployment: DeploymentId, failure: Failure, reply: oneshot::Sender<()> },
+    Adopt { adoption: Adoption, reply: oneshot::Sender<()> },
+    Destroy { reply: oneshot::Sender<()> },
+}
+
+/// What was found for an app when the agent started.
+pub(crate) struct Adoption {
+    /// The live release.
+    pub(crate) launch: Arc<Launchable>,
+    /// Every place of its formation, with the instance that fills it and answers.
+    pub(crate) places: BTreeMap<Slot, Option<Ready>>,
+}
+
+/// What happened by itself.
+pub(crate) enum Event {
+    DeploymentEnded {
+        work: Arc<Workspace>,
+        job: Box<Job>,
+        outcome: Result<Candidate, Failure>,
+        reply: oneshot::Sender<Result<ReleaseNumber, Failure>>,
+    },
+    InstanceEnded {
+        release: ReleaseNumber,
+        slot: Slot,
+        id: InstanceId,
+        exit: Exit,
+    },
+    Restarted {
+        release: ReleaseNumber,
+        slot: Slot,
+        outcome: Result<Ready, Failure>,
+    },
+}
+
+/// The deployment that the app is busy with.
+enum Busy {
+    Preparing { id: DeploymentId, cancel: CancellationToken },
+    Prepared { job: Box<Job>, work: Arc<Workspace>, candidate: Candidate },
+}
+
+struct Waiting {
+    job: Job,
+    reply: oneshot::Sender<Result<ReleaseNumber, Failure>>,
+}
+
+pub(crate) struct Owner {
+    app: AppName,
+    requests: mpsc::Receiver<Request>,
+    events: mpsc::Receiver<Event>,
+    supervision: Supervision,
+    live: Option<Live>,
+    busy: Option<Busy>,
+    queue: VecDeque<Waiting>,
+    last_committed: Option<DeploymentId>,
+}
+
+impl Owner {
+    pub(crate) fn new(app: AppName, parts: Arc<Parts>, requests: mpsc::Receiver<Request>) -> Self {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let supervision = Supervision { parts, events: sender };
+        Self {
+            app,
+            requests,
+            events,
+            supervision,
+            live: None,
+            busy: None,
+            queue: VecDeque::new(),
+            last_committed: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let stopping = self.parts().tasks.shutdown_token();
+        let mut settings = self.parts().settings.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return self.cancel_deployments().await,
+                Some(event) = self.events.recv() => self.on_event(event).await,
+                Some(request) = self.requests.recv() => {
+                    if self.on_request(request).await.is_break() {
+                        return;
+                    }
+                }
+                // The domain may have changed. The sender outlives every owner.
+                Ok(()) = settings.changed() => self.publish(),
+            }
+        }
+    }
+
+    async fn on_request(&mut self, request: Request) -> ControlFlow<()> {
+        // Whoever asked may have gone; what was asked for is done all the same.
+        match request {
+            Request::Prepare { job, reply } => self.enqueue(job, reply).await,
+            Request::Commit { deployment, reply } => {
+                let _asker_gone = reply.send(self.commit(&deployment).await);
+                self.start_next();
+            }
+            Request::Discard { deployment, failure, reply } => {
+                self.discard(&deployment, failure).await;
+                let _asker_gone = reply.send(());
+                self.start_next();
+            }
+            Request::Adopt { adoption, reply } => {
+                self.live = Some(Live::new(adoption.launch, adoption.places, &self.supervision));
+                self.publish();
+                let _asker_gone = reply.send(());
+            }
+            Request::Destroy { reply } => {
+                self.destroy().await;
+                let _asker_gone = reply.send(());
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        let publish = match event {
+            Event::DeploymentEnded { work, job, outcome, reply } => {
+                self.deployment_ended(work, job, outcome, reply).await;
+                false
+            }
+            Event::InstanceEnded { release, slot, id, exit } => match &mut self.live {
+                Some(live) if live.release() == release => {
+                    live.instance_ended(&slot, &id, exit, &self.supervision)
+                }
+                _ => false,
+            },
+            Event::Restarted { release, slot, outcome } => match &mut self.live {
+                Some(live) if live.release() == release => live.restarted(&slot, outcome, &self.supervision),
+                _ => {
+                    self.stop_late(outcome);
+                    false
+                }
+            },
+        };
+        if publish {
+            self.publish();
+        }
+    }
+
+    /// Deployments of one app wait for one another.
+    async fn enqueue(&mut self, job: Job, reply: oneshot::Sender<Result<ReleaseNumber, Failure>>) {
+        if self.queue.len() >= limits::DEPLOYMENT_QUEUE_PER_APP_MAX {
+            let cause = format!("{} deployments of {} wait already", self.queue.len(), self.app);
+            let failure = Failure::new(Stage::Source, FailureKind::OverLimit, cause)
+                .hint("push again when they have ended");
+            pipeline::end(&job, &Workspace::new(&job, self.parts()), self.parts(), &failure).await;
+            let _asker_gone = reply.send(Err(failure));
+            return;
+        }
+        if self.busy.is_some() {
+            job.log.step("Waiting for the deployment before this one to end");
+        }
+        self.queue.push_back(Waiting { job, reply });
+        self.start_next();
+    }
+
+    fn start_next(&mut self) {
+        if self.busy.is_some() {
+            return;
+        }
+        let Some(Waiting { job, reply }) = self.queue.pop_front() else { return };
+        self.busy = Some(Busy::Preparing { id: job.id.clone(), cancel: job.cancel.clone() });
+        let Supervision { parts, events } = self.supervision.clone();
+        self.parts().tasks.spawn("deployment", async move {
+            let work = Arc::new(Workspace::new(&job, &parts));
+            let outcome = pipeline::run(&job, &work, &parts).await;
+            let ended = Event::DeploymentEnded { work, job: Box::new(job), outcome, reply };
+            // The owner waits for this event before it ends.
+            let _owner_gone = events.send(ended).await;
+        });
+    }
+
+    async fn deployment_ended(
+        &mut self,
+        work: Arc<Workspace>,
+        job: Box<Job>,
+        outcome: Result<Candidate, Failure>,
+        reply: oneshot::Sender<Result<ReleaseNumber, Failure>>,
+    ) {
+        match outcome {
+            Ok(candidate) => {
+                let number = candidate.launch.release.number;
+                let (id, is_cancelled) = (job.id.clone(), job.cancel.is_cancelled());
+                self.busy = Some(Busy::Prepared { job, work, candidate });
+                if is_cancelled || reply.send(Ok(number)).is_err() {
+                    self.discard(&id, pipeline::cancelled(Stage::Switch)).await;
+                }
+            }
+            Err(failure) => {
+                self.busy = None;
+                let _asker_gone = reply.send(Err(failure));
+            }
+        }
+        self.start_next();
+    }
+
+    /// The switch: recorded, then the route table is replaced, then the old release drains.
+    async fn commit(&mut self, deployment: &DeploymentId) -> Result<(), Failure> {
+        let Some((job, work, candidate)) = self.take_prepared(deployment) else {
+            if self.last_committed.as_ref() == Some(deployment) {
+                return Ok(());
+            }
+            let cause = "there is no prepared release of this deployment";
+            return Err(Failure::new(Stage::Switch, FailureKind::Internal, cause).hint("push again"));
+        };
+        work.enter(Stage::Switch);
+        if let Err(failure) = self.record_commit(&job, &candidate).await {
+            // Git has moved the ref, so the release is still the next one to go live: at the latest when the agent starts.
+            self.busy = Some(Busy::Prepared { job, work, candidate });
+            return Err(failure
+                .hint("free what is short and restart the agent: it finishes this release when it starts"));
+        }
+        self.last_committed = Some(job.id.clone());
+        let number = candidate.launch.release.number;
+        let live = Live::from_candidate(candidate, &self.supervision);
+        let retired = live.publish(self.parts());
+        let old = self.live.replace(live);
+        job.log.result("Application deployed:");
+        job.log.detail(self.parts().url(&self.app));
+        pipeline::seal(&job);
+        self.parts().say(
+            &self.app,
+            LineKind::Result,
+            format!("Release {number} ({}) is live", job.commit.short()),
+        );
+        self.drain(retired, old, job, work);
+        Ok(())
+    }
+
+    async fn record_commit(&self, job: &Job, candidate: &Candidate) -> Result<(), Failure> {
+        let branch = job.git_ref.branch().unwrap_or(job.git_ref.as_str()).to_owned();
+        let (app, id, number) = (self.app.clone(), job.id.clone(), candidate.launch.release.number);
+        let commit = move |store: &autostack_store::Store| {
+            store.commit_release(&app, number, &id, &branch, clock::now())
+        };
+        let committed = self.parts().store.call(commit).await;
+        committed.map_err(|error| pipeline::store_failure(Stage::Switch, &error))?;
+        if let Err(error) = self.parts().repositories.set_head(&self.app, &job.git_ref) {
+            tracing::warn!(app = %self.app, %error, "HEAD of the repository could not be set; a clone checks out nothing");
+        }
+        Ok(())
+    }
+
+    /// Lets the old release finish what it was given, then ends it.
+    fn drain(&self, retired: Retired, old: Option<Live>, job: Box<Job>, work: Arc<Workspace>) {
+        let old = old.map(Live::replace).unwrap_or_default();
+        let parts = Arc::clone(&self.supervision.parts);
+        self.parts().tasks.spawn("drain", async move {
+            work.enter(Stage::Drain);
+            let left = retired.drained(parts.settings().deploy.drain_timeout).await;
+            if left > 0 {
+                let text = format!("{left} requests to the old release were not finished within the drain timeout");
+                parts.say(&job.app, LineKind::Trouble, text);
+            }
+            stop_all(&parts, &old).await;
+            let (id, stages) = (job.id.clone(), work.stages());
+            let recorded = parts.store.call(move |store| store.update_deployment(&id, |found| found.stages = stages)).await;
+            if let Err(error) = recorded {
+                tracing::warn!(deployment = %job.id, %error, "the times of a deployment's stages could not be recorded");
+            }
+        });
+    }
+
+    async fn discard(&mut self, deployment: &DeploymentId, failure: Failure) {
+        let Some((job, work, candidate)) = self.take_prepared(deployment) else { return };
+        let state = match failure.kind {
+            FailureKind::Cancelled => DeploymentState::Cancelled,
+            _ => DeploymentState::Failed,
+        };
+        let (app, id, number) = (self.app.clone(), job.id.clone(), candidate.launch.release.number);
+        let recorded = failure.clone();
+        let write = move |store: &autostack_store::Store| {
+            store.discard_release(&app, number, &id, &recorded, state, clock::now())
+        };
+        if let Err(error) = self.parts().store.call(write).await {
+            tracing::error!(deployment = %job.id, %error, "a discarded release could not be recorded");
+        }
+        pipeline::end(&job, &work, self.parts(), &failure).await;
+    }
+
+    fn take_prepared(&mut self, deployment: &DeploymentId) -> Option<(Box<Job>, Arc<Workspace>, Candidate)> {
+        match self.busy.take() {
+            Some(Busy::Prepared { job, work, candidate }) if job.id == *deployment => {
+                Some((job, work, candidate))
+            }
+            other => {
+                self.busy = other;
+                None
+            }
+        }
+    }
+
+    /// Cancels what is under way and waits until it is undone.
+    async fn cancel_deployments(&mut self) {
+        for waiting in &self.queue {
+            waiting.job.cancel.cancel();
+        }
+        loop {
+            match &self.busy {
+                None => return,
+                Some(Busy::Prepared { job, .. }) => {
+                    let id = job.id.clone();
+                    self.discard(&id, pipeline::cancelled(Stage::Switch)).await;
+                    self.start_next();
+                }
+                Some(Busy::Preparing { id, cancel }) => {
+                    tracing::info!(deployment = %id, "a deployment is cancelled");
+                    cancel.cancel();
+                    match self.events.recv().await {
+                        Some(event) => self.on_event(event).await,
+                        None => return,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn destroy(&mut self) {
+        self.cancel_deployments().await;
+        let retired = self.parts().proxy.withdraw(&self.app);
+        let old = self.live.take().map(Live::replace).unwrap_or_default();
+        retired.drained(self.parts().settings().deploy.drain_timeout).await;
+        stop_all(self.parts(), &old).await;
+    }
+
+    /// A restart of a replaced release came too late.
+    fn stop_late(&self, outcome: Result<Ready, Failure>) {
+        if let Ok(ready) = outcome {
+            let parts = Arc::clone(&self.supervision.parts);
+            self.parts().tasks.spawn("late stop", async move { stop_all(&parts, &[ready.id]).await });
+        }
+    }
+
+    /// Publishes the route again. What leaves the table here has ended already, so nothing waits for it.
+    fn publish(&self) {
+        if let Some(live) = &self.live {
+            drop(live.publish(self.parts()));
+        }
+    }
+
+    fn parts(&self) -> &Parts {
+        &self.supervision.parts
+    }
+}

@@ -1,0 +1,334 @@
+//! A commit becomes a candidate: every stage before the switch, in order. Nothing here changes what a visitor sees.
+
+use std::sync::Arc;
+
+use autostack_base::clock;
+use autostack_builder::{BuildPlan, Toolchains};
+use autostack_domain::{
+    Artifact, Deployment, DeploymentState, EnvMap, Failure, FailureKind, Formation, InstanceId, LineKind,
+    Release, ReleaseNumber, Stage, limits,
+};
+use autostack_git::{Source, SourceError, SourceLimits, SourceReport};
+use autostack_logs::Filter;
+use autostack_store::{Store, StoreError};
+use futures_util::future::try_join_all;
+use tokio::time::Instant;
+
+use crate::{
+    deployer::{Candidate, Job, Parts, Ready},
+    launch::{self, Launchable},
+    plan::Slot,
+    probe::Started,
+    ready::{Wait, wait_until_ready},
+    workspace::Workspace,
+};
+
+/// Runs a deployment up to the prepared release. On failure everything that it made is gone, the failure is
+/// recorded, and its lines are the last ones of the build log.
+pub(crate) async fn run(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate, Failure> {
+    let outcome = prepare(job, work, parts).await;
+    if let Err(failure) = &outcome {
+        end(job, work, parts, failure).await;
+    }
+    outcome
+}
+
+async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate, Failure> {
+    read_source(job, work, parts).await?;
+    let app = read_app(job, parts).await?;
+    let plan = choose_recipe(job, work, &app)?;
+    build(job, work, parts, &plan, &app.config).await?;
+    let release = draft_release(job, &app, &plan);
+    let launch = Arc::new(Launchable { release, config: app.config, dir: work.dir.clone() });
+    run_release_command(job, work, parts, &launch).await?;
+    let started = start_all(job, work, parts, &launch).await?;
+    let ready = wait_for_all(job, work, parts, &launch, started).await?;
+    record_prepared(job, work, parts, &launch).await?;
+    Ok(Candidate { launch, ready })
+}
+
+async fn read_source(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), Failure> {
+    work.enter(Stage::Source);
+    check_cancelled(job, work)?;
+    let branch = job.git_ref.branch().unwrap_or(job.git_ref.as_str());
+    job.log.step(format!("Deploying {} from {branch} ({})", job.app, job.commit.short()));
+    let repository = parts.repositories.path(&job.app);
+    let (quarantine, commit, dir) = (job.quarantine.clone(), job.commit.clone(), work.dir.clone());
+    let cancel = job.cancel.clone();
+    let export = move || -> Result<SourceReport, SourceError> {
+        let source = Source::open(&repository, quarantine.as_deref())?;
+        let report = source.inspect(&commit, &SourceLimits::default())?;
+        source.export(&report, &dir, &cancel)?;
+        Ok(report)
+    };
+    match parts.tasks.blocking("export", export).await {
+        Ok(Ok(report)) => {
+            job.log.detail(format!("{} ({} files)", report.subject, report.files));
+            report.notes.iter().for_each(|note| job.log.trouble(note.clone()));
+            Ok(())
+        }
+        Ok(Err(SourceError::Cancelled)) => Err(cancelled(Stage::Source)),
+        Ok(Err(error)) => Err(error.into()),
+        Err(panic) => Err(internal(Stage::Source, &panic)),
+    }
+}
+
+/// What is recorded of the app at the moment of the deployment.
+struct AppFacts {
+    next: ReleaseNumber,
+    set_by_operator: Formation,
+    config: EnvMap,
+}
+
+async fn read_app(job: &Job, parts: &Parts) -> Result<AppFacts, Failure> {
+    let name = job.app.clone();
+    let read = move |store: &Store| {
+        let set_by_operator = store.app(&name)?.map(|app| app.formation).unwrap_or_default();
+        Ok(AppFacts {
+            next: store.next_release_number(&name)?,
+            set_by_operator,
+            config: store.config(&name)?,
+        })
+    };
+    parts.store.call(read).await.map_err(|error| store_failure(Stage::Source, &error))
+}
+
+fn choose_recipe(job: &Job, work: &Workspace, app: &AppFacts) -> Result<BuildPlan, Failure> {
+    work.enter(Stage::Detect);
+    check_cancelled(job, work)?;
+    let plan = autostack_builder::plan(&work.dir, &Toolchains::of(&app.config))?;
+    job.log.step(format!("{} app detected", plan.recipe));
+    plan.reasons.iter().for_each(|reason| job.log.detail(reason.clone()));
+    plan.warnings.iter().for_each(|warning| job.log.trouble(warning.clone()));
+    Ok(plan)
+}
+
+/// The release as it will be recorded once its instances are ready.
+fn draft_release(job: &Job, app: &AppFacts, plan: &BuildPlan) -> Release {
+    Release {
+        app: job.app.clone(),
+        number: app.next,
+        artifact: Artifact::Directory {
+            built_by: job.id.clone(),
+            launch: plan.launch.clone(),
+            static_site: plan.static_site.clone(),
+        },
+        commit: job.commit.clone(),
+        processes: plan.processes.clone(),
+        formation: Formation::resolve(plan.processes.keys(), &app.set_by_operator, &plan.formation_asked),
+        checks: plan.checks.clone(),
+        description: format!("Deploy {}", job.commit.short()),
+        deployment: job.id.clone(),
+        created_at: clock::now(),
+    }
+}
+
+async fn build(
+    job: &Job,
+    work: &Workspace,
+    parts: &Parts,
+    plan: &BuildPlan,
+    config: &EnvMap,
+) -> Result<(), Failure> {
+    work.enter(Stage::Build);
+    parts.builder.build(&job.app, &work.dir, plan, config, &job.log, &job.cancel).await?;
+    check_cancelled(job, work)
+}
+
+/// The `release` process type: once, in the new artifact, before anything starts.
+async fn run_release_command(
+    job: &Job,
+    work: &Workspace,
+    parts: &Parts,
+    launch: &Launchable,
+) -> Result<(), Failure> {
+    let release = launch.release.processes.iter().find(|(process, _)| process.is_release());
+    let Some((process, command)) = release else { return Ok(()) };
+    work.enter(Stage::Release);
+    check_cancelled(job, work)?;
+    job.log.step(format!("Running release command: {command}"));
+    let spec = launch.one_off(process, command.clone());
+    work.will_start(&spec.id);
+    let limit = parts.settings().build.timeout;
+    let stop = job.cancel.child_token();
+    let run = parts.runtime.run(&spec, &job.log, &stop);
+    tokio::pin!(run);
+    let ended = tokio::select! {
+        ended = &mut run => Some(ended),
+        () = tokio::time::sleep(limit) => {
+            stop.cancel();
+            // Comes back once nothing of it is left.
+            let _cancelled = run.await;
+            None
+        }
+    };
+    job.log.flush();
+    check_cancelled(job, work)?;
+    let failed = |kind, cause: String| {
+        Err(Failure::new(Stage::Release, kind, cause)
+            .evidence([format!("command: {command}")])
+            .hint("correct the release command, then push again; the old release keeps serving"))
+    };
+    match ended {
+        Some(Ok(exit)) if exit.is_success() => Ok(()),
+        Some(Ok(exit)) => failed(FailureKind::ReleaseCommandFailed, format!("the release command {exit}")),
+        Some(Err(error)) => Err(internal(Stage::Release, &error)),
+        None => {
+            let cause = format!("the release command did not end within {} s", limit.as_secs());
+            failed(FailureKind::TimedOut, cause)
+        }
+    }
+}
+
+/// Starts every place of the formation, beside whatever runs now.
+async fn start_all(
+    job: &Job,
+    work: &Workspace,
+    parts: &Parts,
+    launch: &Launchable,
+) -> Result<Vec<(Slot, Started)>, Failure> {
+    work.enter(Stage::Start);
+    check_cancelled(job, work)?;
+    if !launch.release.formation.0.is_empty() {
+        job.log.step(format!("Starting {} {}: {}", job.app, launch.release.number, launch.release.formation));
+    }
+    let starts = Slot::all(&launch.release.formation).map(|slot| async {
+        let spec = launch.instance(&slot);
+        work.will_start(&spec.id);
+        let since = Instant::now();
+        let started = launch::start(parts.runtime.as_ref(), &spec).await?;
+        Ok((slot, Started { spec, endpoint: started.endpoint, since }))
+    });
+    try_join_all(starts).await
+}
+
+/// Waits until all of them are ready; the first that fails ends the wait.
+async fn wait_for_all(
+    job: &Job,
+    work: &Workspace,
+    parts: &Parts,
+    launch: &Launchable,
+    started: Vec<(Slot, Started)>,
+) -> Result<Vec<(Slot, Ready)>, Failure> {
+    work.enter(Stage::Health);
+    let host = parts.host(&job.app);
+    let say = |text: String| job.log.detail(text);
+    let limit = parts.settings().deploy.start_timeout;
+    let waits = started.iter().map(|(slot, instance)| {
+        let checks = launch.release.checks.get(&slot.process).map_or(&[][..], Vec::as_slice);
+        let wait = Wait { checks, host: host.as_str(), limit, say: &say };
+        async move {
+            let ready = wait_until_ready(parts, instance, &wait).await;
+            let endpoint = ready.map_err(|failure| (instance.spec.id.clone(), failure))?;
+            let took = instance.since.elapsed().as_secs_f32();
+            let at =
+                if slot.process.is_web() { format!(" on port {}", endpoint.port()) } else { String::new() };
+            job.log.detail(format!("{slot} is up{at} ({took:.2} s)"));
+            Ok((slot.clone(), Ready { id: instance.spec.id.clone(), endpoint, since: instance.since }))
+        }
+    });
+    let outcome = tokio::select! {
+        biased;
+        () = job.cancel.cancelled() => return Err(cancelled(work.stage())),
+        outcome = try_join_all(waits) => outcome,
+    };
+    match outcome {
+        Ok(ready) => Ok(ready),
+        Err((instance, failure)) => {
+            // Only a stopped instance has all of its output in the log.
+            work.stop_instances(parts, failure.kind).await;
+            let lines = last_lines(parts, job, &instance);
+            Err(failure.evidence(lines))
+        }
+    }
+}
+
+async fn record_prepared(
+    job: &Job,
+    work: &Workspace,
+    parts: &Parts,
+    launch: &Launchable,
+) -> Result<(), Failure> {
+    check_cancelled(job, work)?;
+    let (release, config, stages) = (launch.release.clone(), launch.config.clone(), work.stages());
+    let write = move |store: &Store| store.prepare_release(&release, &config, &release.deployment, &stages);
+    parts.store.call(write).await.map_err(|error| store_failure(Stage::Switch, &error))
+}
+
+/// The last lines that an instance wrote.
+fn last_lines(parts: &Parts, job: &Job, instance: &InstanceId) -> Vec<String> {
+    let filter = Filter { instance: Some(instance.clone()), ..Filter::default() };
+    let tail = parts.logs.app(&job.app).and_then(|stream| stream.tail(limits::EVIDENCE_LINES_MAX, &filter));
+    match tail {
+        Ok((entries, _)) if entries.is_empty() => vec!["the app wrote nothing".to_owned()],
+        Ok((entries, _)) => {
+            let lines = entries.iter().map(|(_, entry)| format!("| {}", entry.text_lossy()));
+            std::iter::once("last lines of the app:".to_owned()).chain(lines).collect()
+        }
+        Err(error) => vec![format!("the app's log cannot be read: {error}")],
+    }
+}
+
+/// Undoes a failed deployment, records why, and tells the reader of its log.
+pub(crate) async fn end(job: &Job, work: &Workspace, parts: &Parts, failure: &Failure) {
+    work.undo(parts, failure).await;
+    let state = match failure.kind {
+        FailureKind::Cancelled => DeploymentState::Cancelled,
+        _ => DeploymentState::Failed,
+    };
+    let (id, stages, recorded) = (job.id.clone(), work.stages(), failure.clone());
+    let write = move |store: &Store| store.update_deployment(&id, close(state, stages, recorded)).map(drop);
+    if let Err(error) = parts.store.call(write).await {
+        tracing::error!(deployment = %job.id, %error, "the end of a deployment could not be recorded");
+    }
+    failure.lines().into_iter().for_each(|line| job.log.line(line));
+    seal(job);
+    let ended = if state == DeploymentState::Cancelled { "was cancelled" } else { "failed" };
+    let text =
+        format!("Deployment of {} {ended} at {}: {}", job.commit.short(), failure.stage, failure.cause);
+    parts.say(&job.app, LineKind::Trouble, text);
+}
+
+/// Ends the build log: its readers reach the end.
+pub(crate) fn seal(job: &Job) {
+    if let Err(error) = job.log.seal() {
+        tracing::error!(deployment = %job.id, %error, "a build log could not be closed");
+    }
+}
+
+fn close(
+    state: DeploymentState,
+    stages: Vec<autostack_domain::StageRecord>,
+    failure: Failure,
+) -> impl FnOnce(&mut Deployment) + Send + 'static {
+    move |deployment| {
+        deployment.state = state;
+        deployment.stages = stages;
+        deployment.failure = Some(failure);
+        deployment.ended_at = Some(clock::now());
+    }
+}
+
+fn check_cancelled(job: &Job, work: &Workspace) -> Result<(), Failure> {
+    if job.cancel.is_cancelled() { Err(cancelled(work.stage())) } else { Ok(()) }
+}
+
+pub(crate) fn cancelled(stage: Stage) -> Failure {
+    Failure::new(stage, FailureKind::Cancelled, "the push was cut off, so nothing was changed")
+        .hint("push again")
+}
+
+/// A failure of the platform's own store, in words.
+pub(crate) fn store_failure(stage: Stage, error: &StoreError) -> Failure {
+    if error.is_no_space() {
+        let cause = "no space is left on the host's disk, so the release could not be recorded";
+        return Failure::new(stage, FailureKind::DiskFull, cause)
+            .hint("free space on the host, then push again");
+    }
+    internal(stage, error)
+}
+
+fn internal(stage: Stage, error: &dyn std::error::Error) -> Failure {
+    Failure::new(stage, FailureKind::Internal, autostack_base::error_chain(error))
+        .hint("push again; if it happens again, look at the agent's log on the host")
+}

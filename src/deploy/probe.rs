@@ -1,0 +1,145 @@
+//! One attempt of one health check, and what it saw.
+
+use std::{net::SocketAddr, time::Duration};
+
+use autostack_domain::{InstanceSpec, health::Probe};
+use autostack_logs::BuildLog;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{Request, StatusCode, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::deployer::Parts;
+
+/// Bytes of an answer that are searched for a check's `content`.
+const CONTENT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that one attempt of a command check may write into the app's log.
+const COMMAND_OUTPUT_BYTES_MAX: u64 = 16 * 1024;
+
+/// An instance that was started and where it should listen.
+#[derive(Debug, Clone)]
+pub(crate) struct Started {
+    /// What was asked for.
+    pub(crate) spec: InstanceSpec,
+    /// Where it was told to listen.
+    pub(crate) endpoint: SocketAddr,
+    /// When it was started.
+    pub(crate) since: Instant,
+}
+
+/// Asks once. `Err` says what was seen instead, as a fragment: `HTTP 500`, `no answer: connection refused`.
+pub(crate) async fn ask(parts: &Parts, instance: &Started, probe: &Probe, host: &str) -> Result<(), String> {
+    match probe {
+        Probe::Http { path, content, headers } => {
+            let (status, body) = get(instance.endpoint, host, path, headers).await?;
+            judge(status, &body, content.as_deref())
+        }
+        Probe::Command(words) => run_command(parts, instance, words).await,
+        Probe::Listening => {
+            let connected = TcpStream::connect(instance.endpoint).await;
+            connected.map(drop).map_err(|error| format!("it does not accept a connection: {error}"))
+        }
+        Probe::Uptime { seconds } => {
+            tokio::time::sleep_until(instance.since + Duration::from_secs(u64::from(*seconds))).await;
+            Ok(())
+        }
+    }
+}
+
+fn judge(status: StatusCode, body: &[u8], content: Option<&str>) -> Result<(), String> {
+    if !(status.is_success() || status.is_redirection()) {
+        return Err(format!("HTTP {}", status.as_u16()));
+    }
+    match content {
+        Some(text) if !holds(body, text.as_bytes()) => {
+            Err(format!("HTTP {}, but the answer does not hold {text:?}", status.as_u16()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn holds(body: &[u8], text: &[u8]) -> bool {
+    text.is_empty() || body.windows(text.len()).any(|window| window == text)
+}
+
+async fn get(
+    endpoint: SocketAddr,
+    host: &str,
+    path: &str,
+    headers: &[(String, String)],
+) -> Result<(StatusCode, Bytes), String> {
+    let no_answer =
+        |error: &dyn std::error::Error| format!("no answer: {}", autostack_base::error_chain(error));
+    let stream = TcpStream::connect(endpoint).await.map_err(|error| no_answer(&error))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| no_answer(&error))?;
+    let mut request =
+        Request::get(path).header(header::HOST, host).header(header::USER_AGENT, "autostack-health-check");
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request =
+        request.body(Empty::<Bytes>::new()).map_err(|error| format!("the check cannot be asked: {error}"))?;
+    let exchange = async {
+        let answer = sender.send_request(request).await.map_err(|error| no_answer(&error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), CONTENT_BYTES_MAX).collect().await;
+        let body =
+            body.map_err(|error| format!("HTTP {}, then its body broke off: {error}", status.as_u16()))?;
+        Ok((status, body.to_bytes()))
+    };
+    tokio::pin!(exchange, connection);
+    tokio::select! {
+        answer = &mut exchange => answer,
+        // The connection may end before the answer was taken out of it.
+        _ = &mut connection => exchange.await,
+    }
+}
+
+async fn run_command(parts: &Parts, instance: &Started, words: &[String]) -> Result<(), String> {
+    let mut spec = instance.spec.clone();
+    spec.id = autostack_domain::InstanceId::compose(
+        &spec.app,
+        &spec.process,
+        spec.index,
+        uuid::Uuid::new_v4().as_fields().0,
+    );
+    spec.command = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    spec.env.put("PORT", instance.endpoint.port().to_string());
+    let output =
+        parts.logs.app(&spec.app).map_err(|error| format!("the app's log cannot be written: {error}"))?;
+    let output = BuildLog::new(output, COMMAND_OUTPUT_BYTES_MAX);
+    let outcome = parts.runtime.run(&spec, &output, &CancellationToken::new()).await;
+    match outcome {
+        Ok(exit) if exit.is_success() => Ok(()),
+        Ok(exit) => Err(format!("its command {exit}")),
+        Err(error) => Err(format!("its command could not be run: {}", autostack_base::error_chain(&error))),
+    }
+}
+
+/// A word as `/bin/sh` reads it back unchanged.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_and_its_content_are_judged() {
+        assert!(judge(StatusCode::OK, b"", None).is_ok());
+        assert!(judge(StatusCode::FOUND, b"", None).is_ok());
+        assert_eq!(judge(StatusCode::INTERNAL_SERVER_ERROR, b"", None).unwrap_err(), "HTTP 500");
+        assert!(judge(StatusCode::OK, b"all is well", Some("well")).is_ok());
+        assert!(judge(StatusCode::OK, b"all is lost", Some("well")).unwrap_err().contains("\"well\""));
+    }
+
+    #[test]
+    fn a2_a_word_of_a_command_stays_one_word() {
+        assert_eq!(quoted("a b; $(id) `id`"), "'a b; $(id) `id`'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

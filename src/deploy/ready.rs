@@ -1,0 +1,249 @@
+//! When a started instance counts as ready, and why it does not.
+//!
+//! Transitions: started → listens on `PORT` (the web process) → passes its startup checks → ready. At any
+//! point it may exit, and at any point the time limit may end; each is told apart in the failure.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use autostack_domain::{
+    Exit, Failure, FailureKind, Stage,
+    health::{CheckKind, HealthCheck, Probe},
+};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    deployer::Parts,
+    probe::{self, Started},
+};
+
+/// How long a process that serves no port must have run to count as started, where no check says otherwise.
+/// Long enough for a wrong path, a missing module or a refused connection to show itself.
+const UPTIME_WITHOUT_CHECK: Duration = Duration::from_secs(2);
+/// First pause between two looks at `PORT`; it grows to [`LOOK_PAUSE_MAX`].
+const LOOK_PAUSE_FIRST: Duration = Duration::from_millis(2);
+/// Longest pause between two looks at `PORT`.
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// How long an instance may listen on another port only, before waiting for `PORT` is given up.
+const ELSEWHERE_PATIENCE: Duration = Duration::from_secs(15);
+/// How often somebody who waits is told what is waited for.
+const NOTICE_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked where else an instance listens.
+const ELSEWHERE_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the wait needs to know.
+pub(crate) struct Wait<'a> {
+    /// The checks of the process type.
+    pub(crate) checks: &'a [HealthCheck],
+    /// The host that HTTP checks ask for.
+    pub(crate) host: &'a str,
+    /// How long the whole may take.
+    pub(crate) limit: Duration,
+    /// Told what is waited for.
+    pub(crate) say: &'a (dyn Fn(String) + Send + Sync),
+}
+
+/// Waits until the instance is ready; gives back the address at which it answers.
+pub(crate) async fn wait_until_ready(
+    parts: &Parts,
+    instance: &Started,
+    wait: &Wait<'_>,
+) -> Result<SocketAddr, Failure> {
+    let passing = timeout(wait.limit, pass(parts, instance, wait));
+    tokio::select! {
+        biased;
+        exit = parts.runtime.wait(&instance.spec.id) => Err(exited(instance, exit.unwrap_or(Exit::Unknown))),
+        passed = passing => match passed {
+            Ok(outcome) => outcome,
+            Err(_) => Err(too_slow(parts, instance, wait).await),
+        },
+    }
+}
+
+async fn pass(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Result<SocketAddr, Failure> {
+    let startup: Vec<&HealthCheck> =
+        wait.checks.iter().filter(|check| check.kind == CheckKind::Startup).collect();
+    let mut instance = instance.clone();
+    let needs_port = instance.spec.process.is_web()
+        || startup.iter().any(|check| matches!(check.probe, Probe::Http { .. } | Probe::Listening));
+    if needs_port {
+        instance.endpoint = listening(parts, &instance, wait).await?;
+    } else if startup.is_empty() {
+        tokio::time::sleep_until(instance.since + UPTIME_WITHOUT_CHECK).await;
+    }
+    for check in startup {
+        pass_check(parts, &instance, check, wait).await?;
+    }
+    Ok(instance.endpoint)
+}
+
+/// Looks at `PORT` until something accepts there.
+async fn listening(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Result<SocketAddr, Failure> {
+    let dyno = instance.spec.dyno();
+    let port = instance.endpoint.port();
+    let mut pause = LOOK_PAUSE_FIRST;
+    let mut next_notice = instance.since + NOTICE_EVERY;
+    let mut next_look = instance.since + ELSEWHERE_LOOK_EVERY;
+    let mut elsewhere_since: Option<Instant> = None;
+    loop {
+        if let Some(endpoint) = accepts(instance.endpoint).await {
+            return Ok(endpoint);
+        }
+        let now = Instant::now();
+        if now >= next_look {
+            next_look = now + ELSEWHERE_LOOK_EVERY;
+            let others = listens_elsewhere(parts, instance).await;
+            match (others.is_empty(), elsewhere_since) {
+                (true, _) => elsewhere_since = None,
+                (false, None) => {
+                    elsewhere_since = Some(now);
+                    (wait.say)(format!("{dyno} listens on {}, not on PORT {port}", list(&others)));
+                }
+                (false, Some(since)) if now - since >= ELSEWHERE_PATIENCE => {
+                    return Err(elsewhere(instance, &others));
+                }
+                (false, Some(_)) => {}
+            }
+        }
+        if now >= next_notice {
+            next_notice = now + NOTICE_EVERY;
+            let waited = (now - instance.since).as_secs();
+            (wait.say)(format!(
+                "{dyno} does not listen on PORT {port} yet ({waited} s of {} s)",
+                wait.limit.as_secs()
+            ));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LOOK_PAUSE_MAX);
+    }
+}
+
+/// Where a connection is accepted: the address given, or the same port on the IPv6 loopback, which is what
+/// `listen(PORT, "localhost")` means to some runtimes.
+async fn accepts(endpoint: SocketAddr) -> Option<SocketAddr> {
+    let over_ipv6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), endpoint.port());
+    for address in [endpoint, over_ipv6] {
+        if TcpStream::connect(address).await.is_ok() {
+            return Some(address);
+        }
+    }
+    None
+}
+
+/// Waits until the address, or its twin on the IPv6 loopback, accepts a connection; no limit of its own.
+pub(crate) async fn accepting(endpoint: SocketAddr) -> SocketAddr {
+    let mut pause = LOOK_PAUSE_FIRST;
+    loop {
+        if let Some(found) = accepts(endpoint).await {
+            return found;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LOOK_PAUSE_MAX);
+    }
+}
+
+async fn pass_check(
+    parts: &Parts,
+    instance: &Started,
+    check: &HealthCheck,
+    wait: &Wait<'_>,
+) -> Result<(), Failure> {
+    let dyno = instance.spec.dyno();
+    sleep(check.initial_delay).await;
+    let mut seen = String::new();
+    for attempt in 1..=check.attempts.max(1) {
+        // An uptime check lasts as long as it asks for.
+        let limit = match check.probe {
+            Probe::Uptime { seconds } => check.timeout + Duration::from_secs(u64::from(seconds)),
+            Probe::Http { .. } | Probe::Command(_) | Probe::Listening => check.timeout,
+        };
+        match timeout(limit, probe::ask(parts, instance, &check.probe, wait.host)).await {
+            Ok(Ok(())) => {
+                (wait.say)(format!("{dyno} passed check \"{}\"", check.name));
+                return Ok(());
+            }
+            Ok(Err(saw)) => seen = saw,
+            Err(_) => seen = format!("no answer within {} ms", check.timeout.as_millis()),
+        }
+        (wait.say)(format!(
+            "{dyno} check \"{}\", attempt {attempt} of {}: {seen}",
+            check.name, check.attempts
+        ));
+        if attempt < check.attempts {
+            sleep(check.wait).await;
+        }
+    }
+    let cause = format!("{dyno} did not pass check \"{}\": {seen} ({} attempts)", check.name, check.attempts);
+    Err(Failure::new(Stage::Health, FailureKind::CheckFailed, cause)
+        .hint("look at the app's log lines above, or change the check in app.json, then push again"))
+}
+
+fn exited(instance: &Started, exit: Exit) -> Failure {
+    let dyno = instance.spec.dyno();
+    let before = if instance.spec.process.is_web() {
+        "before it was ready for requests"
+    } else {
+        "right after its start"
+    };
+    let cause = format!("{dyno} {exit} {before}");
+    let failure = Failure::new(Stage::Health, FailureKind::InstanceExited, cause)
+        .evidence([format!("command: {}", instance.spec.command)]);
+    match exit {
+        Exit::Code(0) => failure.hint(
+            "the command ended by itself: start it in the foreground, not as a daemon or in the background, then push again",
+        ),
+        Exit::Code(126 | 127) => {
+            failure.hint("the command was not found or cannot be run: correct the Procfile or the start script, then push again")
+        }
+        Exit::Code(_) | Exit::Signal(_) | Exit::Unknown => {
+            failure.hint("run the same command on your machine, correct what the log lines above show, then push again")
+        }
+    }
+}
+
+async fn too_slow(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Failure {
+    let others = listens_elsewhere(parts, instance).await;
+    if !others.is_empty() {
+        return elsewhere(instance, &others);
+    }
+    let cause = format!(
+        "{} runs, but did not get ready within {} s: nothing passed on PORT {}",
+        instance.spec.dyno(),
+        wait.limit.as_secs(),
+        instance.endpoint.port()
+    );
+    Failure::new(Stage::Health, FailureKind::NotListening, cause)
+        .evidence([format!("command: {}", instance.spec.command)])
+        .hint(
+            "make the app listen on the port in the environment variable PORT, or raise deploy.start_timeout",
+        )
+}
+
+fn elsewhere(instance: &Started, others: &[SocketAddr]) -> Failure {
+    let cause = format!(
+        "{} listens on {}, not on the port in its environment variable PORT ({})",
+        instance.spec.dyno(),
+        list(others),
+        instance.endpoint.port()
+    );
+    Failure::new(Stage::Health, FailureKind::ListensElsewhere, cause)
+        .evidence([format!("command: {}", instance.spec.command)])
+        .hint("read the port from PORT instead of writing it into the code, then push again")
+}
+
+async fn listens_elsewhere(parts: &Parts, instance: &Started) -> Vec<SocketAddr> {
+    let mut others = parts.runtime.listening(&instance.spec.id).await.unwrap_or_default();
+    others.retain(|address| address.port() != instance.endpoint.port());
+    others.sort();
+    others.dedup();
+    others
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}

@@ -1,0 +1,278 @@
+//! What the agent does when it starts, before any door opens: finish what git has accepted, undo what was cut off,
+//! adopt what still runs, start what is missing, and end what belongs to nobody.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use autostack_base::clock;
+use autostack_domain::{
+    App, Artifact, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId,
+    ReleaseNumber, Stage,
+};
+use autostack_runtime::{InstanceState, Observed};
+use autostack_store::{Store, StoreError};
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    deployer::{Deployer, Parts, Ready},
+    launch::Launchable,
+    live::stop_all,
+    owner::{Adoption, Request},
+    plan::{Plan, Seen, Slot, plan},
+    probe::Started,
+    ready,
+    workspace::remove_dir,
+};
+
+/// How long an adopted instance may take to accept a connection before its place is filled anew.
+const ADOPTION_LIMIT: Duration = Duration::from_secs(5);
+
+/// What was found and done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Releases that git had accepted and that are live now.
+    pub finished: usize,
+    /// Deployments that were cut off and are failed now.
+    pub undone: usize,
+    /// Instances that kept running.
+    pub adopted: usize,
+    /// Places that were empty and are being filled.
+    pub started: usize,
+    /// Instances that nobody wants.
+    pub stopped: usize,
+}
+
+impl Deployer {
+    /// Brings what runs in line with what is recorded. Called once, before any door opens; returns when every
+    /// route that can be published is, while missing instances may still be starting.
+    pub async fn recover(&self) -> Result<Recovery, StoreError> {
+        let parts = &self.parts;
+        let mut done = Recovery::default();
+        for deployment in parts.store.call(Store::unfinished_deployments).await? {
+            if self.accepted_by_git(&deployment) {
+                finish(parts, &deployment).await?;
+                done.finished += 1;
+            } else {
+                undo(parts, &deployment).await?;
+                done.undone += 1;
+            }
+        }
+        let apps = parts.store.call(Store::apps).await?;
+        let observed = parts.runtime.list().await.unwrap_or_else(|error| {
+            tracing::error!(error = autostack_base::error_chain(&error), "what runs could not be listed");
+            Vec::new()
+        });
+        for app in &apps {
+            self.adopt(app, &observed, &mut done).await?;
+        }
+        stop_strangers(parts, &apps, &observed, &mut done).await;
+        sweep_artifacts(parts, &apps).await?;
+        Ok(done)
+    }
+
+    /// Whether git moved the ref to the commit of a prepared release: then the pusher was told that it is live.
+    fn accepted_by_git(&self, deployment: &Deployment) -> bool {
+        deployment.state == DeploymentState::Prepared
+            && matches!(
+                self.parts.repositories.head_of(&deployment.app, &deployment.git_ref),
+                Ok(Some(head)) if head == deployment.commit
+            )
+    }
+
+    async fn adopt(&self, app: &App, observed: &[Observed], done: &mut Recovery) -> Result<(), StoreError> {
+        let mine: Vec<&Observed> = observed.iter().filter(|instance| instance.spec.app == app.name).collect();
+        let seen: Vec<Seen> = mine.iter().map(|instance| seen(instance)).collect();
+        let launch = match app.current_release {
+            Some(number) => load(&self.parts, app, number).await?,
+            None => None,
+        };
+        let Some(launch) = launch else {
+            return Ok(stop_in_background(&self.parts, plan(None, &seen).stop, done));
+        };
+        let mut plan = plan(Some((launch.release.number, &launch.release.formation)), &seen);
+        let places = self.verify(&mut plan, &mine).await;
+        done.adopted += plan.keep.len();
+        done.started += plan.start.len();
+        stop_in_background(&self.parts, plan.stop, done);
+        let adoption = Adoption { launch, places };
+        if let Err(failure) = self.ask(&app.name, |reply| Request::Adopt { adoption, reply }).await {
+            tracing::error!(app = %app.name, cause = failure.cause, "the app could not be adopted");
+        }
+        Ok(())
+    }
+
+    /// Keeps an instance only if it answers now; the places of the others are to be filled.
+    async fn verify(&self, plan: &mut Plan, mine: &[&Observed]) -> BTreeMap<Slot, Option<Ready>> {
+        let checks = std::mem::take(&mut plan.keep).into_iter().map(|(slot, id)| async {
+            let found = mine.iter().find(|instance| instance.spec.id == id);
+            let ready = match found {
+                Some(instance) => answers(instance).await,
+                None => None,
+            };
+            (slot, id, ready)
+        });
+        let mut places = BTreeMap::new();
+        for (slot, id, ready) in join_all(checks).await {
+            if ready.is_some() {
+                plan.keep.insert(slot.clone(), id);
+            } else {
+                plan.stop.push(id);
+                plan.start.push(slot.clone());
+            }
+            places.insert(slot, ready);
+        }
+        for slot in &plan.start {
+            places.entry(slot.clone()).or_insert(None);
+        }
+        places
+    }
+}
+
+fn seen(instance: &Observed) -> Seen {
+    Seen {
+        id: instance.spec.id.clone(),
+        release: instance.spec.release,
+        slot: Slot { process: instance.spec.process.clone(), index: instance.spec.index },
+        running: matches!(instance.state, InstanceState::Running),
+    }
+}
+
+async fn answers(instance: &Observed) -> Option<Ready> {
+    let uptime = Duration::from_millis(clock::now().since(instance.started_at));
+    let since = Instant::now().checked_sub(uptime).unwrap_or_else(Instant::now);
+    let started = Started { spec: instance.spec.clone(), endpoint: instance.endpoint, since };
+    let endpoint = if instance.spec.process.is_web() {
+        timeout(ADOPTION_LIMIT, ready::accepting(started.endpoint)).await.ok()?
+    } else {
+        started.endpoint
+    };
+    Some(Ready { id: started.spec.id, endpoint, since })
+}
+
+async fn load(
+    parts: &Parts,
+    app: &App,
+    number: ReleaseNumber,
+) -> Result<Option<Arc<Launchable>>, StoreError> {
+    let name = app.name.clone();
+    let read = move |store: &Store| Ok((store.release(&name, number)?, store.release_config(&name, number)?));
+    let (release, config) = parts.store.call(read).await?;
+    Ok(release.map(|release| {
+        let Artifact::Directory { built_by, .. } = &release.artifact;
+        let dir = parts.artifact_dir(&release.app, built_by);
+        Arc::new(Launchable { release, config, dir })
+    }))
+}
+
+/// The ref has moved, so the prepared release goes live.
+async fn finish(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError> {
+    let Some(number) = deployment.release else { return undo(parts, deployment).await };
+    let (app, id) = (deployment.app.clone(), deployment.id.clone());
+    let branch = deployment.git_ref.branch().unwrap_or(deployment.git_ref.as_str()).to_owned();
+    parts.store.call(move |store| store.commit_release(&app, number, &id, &branch, clock::now())).await?;
+    if let Err(error) = parts.repositories.set_head(&deployment.app, &deployment.git_ref) {
+        tracing::warn!(app = %deployment.app, %error, "HEAD of the repository could not be set");
+    }
+    close_log(
+        parts,
+        &deployment.id,
+        &[
+            autostack_domain::Line::result("Application deployed (after a restart of the agent):"),
+            autostack_domain::Line::detail(parts.url(&deployment.app)),
+        ],
+    );
+    tracing::info!(app = %deployment.app, release = %number, "finished a release that git had accepted");
+    Ok(())
+}
+
+/// The agent ended in the middle: the deployment failed. Its instances and its artifact are swept afterwards.
+async fn undo(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError> {
+    let stage = deployment.stages.last().map_or(Stage::Source, |record| record.stage);
+    let failure = Failure::new(
+        stage,
+        FailureKind::Interrupted,
+        "the agent was stopped in the middle of the deployment",
+    )
+    .hint("push again; the release before it kept serving");
+    close_log(parts, &deployment.id, &failure.lines());
+    let (app, id, release) = (deployment.app.clone(), deployment.id.clone(), deployment.release);
+    let prepared = release.filter(|_| deployment.state == DeploymentState::Prepared);
+    let write = move |store: &Store| match prepared {
+        Some(number) => {
+            store.discard_release(&app, number, &id, &failure, DeploymentState::Failed, clock::now())
+        }
+        None => store
+            .update_deployment(&id, |found| {
+                found.state = DeploymentState::Failed;
+                found.failure = Some(failure);
+                found.ended_at = Some(clock::now());
+            })
+            .map(drop),
+    };
+    parts.store.call(write).await?;
+    tracing::warn!(app = %deployment.app, deployment = %deployment.id, "a deployment was cut off and is failed");
+    Ok(())
+}
+
+fn close_log(parts: &Parts, id: &DeploymentId, lines: &[autostack_domain::Line]) {
+    let closed = parts.logs.build_log(id).and_then(|log| {
+        lines.iter().for_each(|line| log.line(line.clone()));
+        log.seal()
+    });
+    if let Err(error) = closed {
+        tracing::warn!(deployment = %id, %error, "a build log could not be closed");
+    }
+}
+
+async fn stop_strangers(parts: &Arc<Parts>, apps: &[App], observed: &[Observed], done: &mut Recovery) {
+    let known: HashSet<_> = apps.iter().map(|app| &app.name).collect();
+    let strangers = observed.iter().filter(|instance| !known.contains(&instance.spec.app));
+    stop_in_background(parts, strangers.map(|instance| instance.spec.id.clone()).collect(), done);
+}
+
+fn stop_in_background(parts: &Arc<Parts>, instances: Vec<InstanceId>, done: &mut Recovery) {
+    done.stopped += instances.len();
+    if !instances.is_empty() {
+        let in_task = Arc::clone(parts);
+        parts.tasks.spawn("stop of leftovers", async move { stop_all(&in_task, &instances).await });
+    }
+}
+
+/// Removes every artifact that no release names.
+async fn sweep_artifacts(parts: &Parts, apps: &[App]) -> Result<(), StoreError> {
+    let names: Vec<_> = apps.iter().map(|app| app.name.clone()).collect();
+    let read = move |store: &Store| {
+        let mut kept = HashSet::new();
+        for name in &names {
+            for release in store.releases(name)? {
+                let Artifact::Directory { built_by, .. } = release.artifact;
+                kept.insert(built_by.to_string());
+            }
+        }
+        Ok(kept)
+    };
+    let kept = parts.store.call(read).await?;
+    for app_dir in folders(&parts.artifacts_dir()) {
+        for dir in folders(&app_dir) {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !kept.contains(&name) {
+                tracing::info!(dir = %dir.display(), "an artifact that no release names is removed");
+                remove_dir(&dir).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn folders(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
