@@ -7,8 +7,8 @@ use crate::{
     record::{LineRef, OriginRef},
 };
 
-/// All that is set must fit. The default lets everything through; a filter for a process type, a dyno or a
-/// release lets no line of the platform through.
+/// All that is set must fit. The default lets everything through; a filter for a process type, a dyno, an
+/// instance or a release lets no line of the platform through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Lines of this process type.

@@ -54,13 +54,16 @@ impl Logs {
     /// Opens the folder, making it where it is missing.
     ///
     /// # Errors
-    /// When the folder cannot be made, or what an earlier removal left cannot be removed.
+    /// When the folder cannot be made.
     pub fn open(dir: impl AsRef<Path>, limits: LogLimits) -> Result<Self, LogError> {
         let dir = dir.as_ref().to_owned();
         fs::create_dir_all(&dir).map_err(|source| LogError::OpenFolder { path: dir.clone(), source })?;
         let logs =
             Self(Arc::new(Inner { dir, limits, streams: Mutex::default(), removals: AtomicU64::new(0) }));
-        remove_folder(&logs.0.dir.join(REMOVED))?;
+        if let Err(error) = remove_folder(&logs.folder(REMOVED)) {
+            let error: &(dyn std::error::Error + 'static) = &error;
+            tracing::warn!(error, "what is left of removed logs stays until the next start");
+        }
         Ok(logs)
     }
 

@@ -37,7 +37,9 @@ pub struct Reader {
 
 impl Reader {
     pub(crate) fn new(stream: Arc<Stream>, published: watch::Receiver<Published>, from: u64) -> Self {
-        Self { stream, published, offset: from, scanner: None, is_aligned: from == 0, gap_bytes: 0 }
+        let end = published.borrow().end;
+        let is_aligned = from == 0 || from >= end;
+        Self { stream, published, offset: from.min(end), scanner: None, is_aligned, gap_bytes: 0 }
     }
 
     /// The next entry and the offset after it, from which another reader would go on. Waits at the end of
@@ -80,11 +82,14 @@ impl Reader {
         Offset(self.offset)
     }
 
-    fn read(&mut self, published: Published) -> Result<Option<(Offset, Entry)>, LogError> {
+    /// The next line before what is known to be published, which may be less than what is there by now.
+    pub(crate) fn read(&mut self, published: Published) -> Result<Option<(Offset, Entry)>, LogError> {
         while self.offset < published.end && published.state != State::Removed {
             let Some((start, next)) = self.stream.segment_at(self.offset) else { break };
             if self.offset < start {
+                // Perhaps even behind what we know to be published: look again.
                 self.skip(start - self.offset);
+                continue;
             }
             let end = next.unwrap_or(published.end).min(published.end);
             match self.read_segment(start, end) {
@@ -109,7 +114,6 @@ impl Reader {
         if let Some(scanner) = &mut self.scanner {
             scanner.release();
         }
-        self.offset = self.offset.min(published.end);
         Ok(None)
     }
 

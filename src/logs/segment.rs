@@ -72,13 +72,19 @@ pub(crate) fn create(dir: &Path, start: u64, salt: Salt, frames: &[u8]) -> Resul
     })
 }
 
-/// Opens a segment for writing; `None` if its header is damaged, so that nothing can be added to it.
+/// Opens a segment for writing; `None` if its header is damaged or somebody took the file, so that nothing
+/// can be added to it.
 pub(crate) fn open(dir: &Path, start: u64) -> Result<Option<(File, Salt)>, LogError> {
     let path = path(dir, start);
     let failed = |source| LogError::OpenSegment { path: path.clone(), source };
-    let salt = salt(&mut Window::new(path.clone())).map_err(failed)?;
-    let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-    Ok(salt.map(|salt| (file, salt)))
+    match OpenOptions::new().write(true).open(&path) {
+        Ok(file) => {
+            let salt = salt(&mut Window::new(path.clone())).map_err(failed)?;
+            Ok(salt.map(|salt| (file, salt)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// The salt of a segment; `None` if its header is damaged.

@@ -60,6 +60,37 @@ fn a_reader_that_was_overtaken_is_told_how_much_it_missed() {
 }
 
 #[test]
+fn a_reader_that_knows_less_than_was_removed_looks_again() {
+    let mut world = World::new();
+    world.limits.app_bytes_max = 64 * 1024;
+    let stream = world.stream();
+    let mut reader = stream.reader(Offset::START);
+    stream.append(&[said("first")]).unwrap();
+    let old_news = stream.published();
+    while stream.start().0 <= old_news.end {
+        stream.append(&[said("a line of the many")]).unwrap();
+    }
+    assert_eq!(reader.read(old_news).unwrap(), None);
+    assert_eq!(drain(&mut reader), all(&stream));
+    assert_eq!(reader.take_gap(), Some(Gap { bytes: stream.start().0 }), "counted once");
+}
+
+#[test]
+fn a_log_whose_files_somebody_took_goes_on() {
+    let world = World::new();
+    let logs = world.open();
+    let stream = logs.app(&app()).unwrap();
+    let end = stream.append(&[said("taken")]).unwrap();
+    logs.sweep(now());
+    logs.sweep(now());
+    fs::remove_dir_all(world.app_dir()).unwrap();
+    assert!(drain(&mut stream.reader(Offset::START)).is_empty());
+    stream.append(&[said("goes on")]).unwrap();
+    assert_eq!(texts(&drain(&mut stream.reader(end))), ["goes on"]);
+    assert_eq!(tail_texts(&stream, 1, &Filter::all()), ["goes on"]);
+}
+
+#[test]
 fn one_large_batch_is_written_whole() {
     let mut world = World::new();
     world.limits.app_bytes_max = 64 * 1024;

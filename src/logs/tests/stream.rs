@@ -202,6 +202,8 @@ fn filters_choose_by_everything_that_is_set() {
     };
     assert!(at(2_000, 2_001).matches(&entry));
     assert!(!at(2_001, 3_000).matches(&entry) && !at(0, 2_000).matches(&entry));
+    let copy = |index| Filter { instance: Some(instance(index)), ..Filter::all() };
+    assert!(copy(1).matches(&entry) && !copy(2).matches(&entry) && !copy(1).matches(&said("")));
     let release = Filter { release: Some(autostack_domain::ReleaseNumber(4)), ..Filter::all() };
     assert!(!release.matches(&entry));
 }
