@@ -81,8 +81,10 @@ impl Backend for MemoryBackend {
             let made = Instance { spec: spec.clone(), endpoint, listening, started_at, exit, stop };
             instances.insert(spec.id.clone(), made);
         }
-        instance::print(&program, spec, &log)
-            .map_err(|source| RuntimeError::Log { id: spec.id.clone(), source })?;
+        if let Err(source) = instance::print(&program, spec, &log) {
+            locked(&self.instances).remove(&spec.id);
+            return Err(RuntimeError::Log { id: spec.id.clone(), source });
+        }
         let body = spec.id.to_string();
         self.tasks.spawn("memory instance", async move {
             let Sockets { listener, held, .. } = sockets;

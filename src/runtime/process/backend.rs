@@ -1,38 +1,114 @@
-//! [`ProcessBackend`].
+//! [`ProcessBackend`]: the contract in terms of the parts.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use autostack_base::{settings::PortRange, tasks::Tasks};
+use autostack_base::{
+    now,
+    settings::PortRange,
+    tasks::{Shutdown, Tasks},
+};
 use autostack_domain::{Exit, InstanceId, InstanceSpec};
 use autostack_logs::{BuildLog, Logs};
+use nix::sys::signal::Signal;
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{oneshot, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::shim_command::ShimCommand;
+use super::{
+    ONE_OFF_GRACE,
+    adopt::{self, Found},
+    follow::Follow,
+    instance::{Instance, State},
+    launch,
+    layout::{InstanceDir, Kind, Launch},
+    output::OutputLimits,
+    pidfd::PidFd,
+    ports::{PortClaim, Ports},
+    shim_command::ShimCommand,
+    sockets,
+    tail::Tail,
+    wake::Wakes,
+};
 use crate::backend::{Backend, Observed, RuntimeError, Started};
 
-/// The process runtime.
+/// Runs instances as processes of this host. Dropping it stops following them; they run on.
 #[derive(Debug)]
-pub struct ProcessBackend {}
+pub struct ProcessBackend {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    shim: ShimCommand,
+    ports: Arc<Ports>,
+    logs: Logs,
+    tasks: Tasks,
+    wakes: Arc<Wakes>,
+    output: OutputLimits,
+    instances: Mutex<BTreeMap<InstanceId, Arc<Instance>>>,
+}
 
 impl ProcessBackend {
-    /// Opens `dir` (`DATA_DIR/instances`), adopts the instances that still run, completes the record of
-    /// those that ended meanwhile, and goes on with their output where it stopped.
+    /// Opens `dir` (`DATA_DIR/instances`, absolute), making it where it is missing. Adopts the instances
+    /// that still run, completes the record of those that ended meanwhile, ends what an agent that was
+    /// killed left half done, and goes on with all output where the log stopped.
     ///
     /// # Errors
-    /// When the folder cannot be read or watched.
+    /// When the folder cannot be read or watched, or the log of an app not be opened.
     pub async fn open(
         dir: impl AsRef<Path>,
-        _shim: ShimCommand,
-        _ports: PortRange,
-        _logs: Logs,
-        _tasks: Tasks,
+        shim: ShimCommand,
+        ports: PortRange,
+        logs: Logs,
+        tasks: Tasks,
     ) -> Result<Self, RuntimeError> {
-        Err(RuntimeError::File {
-            operation: "open",
-            path: dir.as_ref().to_owned(),
-            source: std::io::ErrorKind::Unsupported.into(),
-        })
+        Self::open_with(dir.as_ref(), shim, ports, logs, &tasks, OutputLimits::default()).await
+    }
+
+    pub(super) async fn open_with(
+        dir: &Path,
+        shim: ShimCommand,
+        PortRange(range): PortRange,
+        logs: Logs,
+        tasks: &Tasks,
+        output: OutputLimits,
+    ) -> Result<Self, RuntimeError> {
+        let tasks = tasks.child();
+        let dir = dir.to_owned();
+        let wakes = Wakes::start(&tasks).map_err(RuntimeError::system("watch instances"))?;
+        let searched = dir.clone();
+        let found = tasks.blocking("find instances", move || {
+            make_private(&searched)?;
+            adopt::find(&searched)
+        });
+        let found = found.await.map_err(|_lost| RuntimeError::Interrupted { operation: "open" })??;
+        let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
+        let ports = Ports::new(range, u16::try_from(seed & 0xffff).unwrap_or_default());
+        let instances = Mutex::default();
+        let inner = Inner { dir, shim, ports, logs, tasks, wakes, output, instances };
+        let backend = Self { inner: Arc::new(inner) };
+        for one in found {
+            backend.inner.adopt(one)?;
+        }
+        backend.inner.settle_ended().await;
+        Ok(backend)
+    }
+}
+
+impl Drop for ProcessBackend {
+    fn drop(&mut self) {
+        self.inner.tasks.shutdown_token().cancel();
     }
 }
 
@@ -43,31 +119,282 @@ impl Backend for ProcessBackend {
     }
 
     async fn start(&self, spec: &InstanceSpec) -> Result<Started, RuntimeError> {
-        Err(RuntimeError::not_found(&spec.id))
+        let (inner, spec) = (Arc::clone(&self.inner), spec.clone());
+        // In a task of its own: a caller that gives up must not leave half an instance.
+        let (reply, answer) = oneshot::channel();
+        self.inner.tasks.spawn("start instance", async move {
+            let started = inner.start(&spec).await;
+            if let Err(Ok(_unwanted)) = reply.send(started)
+                && let Err(error) = inner.stop(&spec.id, Duration::ZERO).await
+            {
+                tracing::error!(instance = %spec.id, error = &error as &dyn std::error::Error, "unwanted");
+            }
+        });
+        answer.await.unwrap_or(Err(RuntimeError::Interrupted { operation: "start" }))
     }
 
-    async fn stop(&self, _id: &InstanceId, _grace: Duration) -> Result<(), RuntimeError> {
-        Ok(())
+    async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), RuntimeError> {
+        self.inner.stop(id, grace).await
     }
 
     async fn list(&self) -> Result<Vec<Observed>, RuntimeError> {
-        Ok(Vec::new())
+        Ok(self.inner.instances().values().filter_map(|instance| instance.observed()).collect())
     }
 
     async fn wait(&self, id: &InstanceId) -> Result<Exit, RuntimeError> {
-        Err(RuntimeError::not_found(id))
+        let instance = self.inner.instance(id).ok_or_else(|| RuntimeError::not_found(id))?;
+        tokio::select! {
+            ended = instance.ended() => ended,
+            () = self.inner.shutdown() => Err(RuntimeError::Interrupted { operation: "wait" }),
+        }
     }
 
     async fn listening(&self, id: &InstanceId) -> Result<Vec<SocketAddr>, RuntimeError> {
-        Err(RuntimeError::not_found(id))
+        let instance = self.inner.instance(id).ok_or_else(|| RuntimeError::not_found(id))?;
+        let Some((_, pid)) = instance.shim else { return Ok(Vec::new()) };
+        if *instance.state.borrow() != State::Running {
+            return Ok(Vec::new());
+        }
+        let looked = self.inner.tasks.blocking("look at sockets", move || sockets::listening(pid)).await;
+        let looked = looked.map_err(|_lost| RuntimeError::Interrupted { operation: "listening" })?;
+        looked.map_err(RuntimeError::system("look at sockets"))
     }
 
     async fn run(
         &self,
         spec: &InstanceSpec,
-        _output: &BuildLog,
-        _cancel: &CancellationToken,
+        output: &BuildLog,
+        cancel: &CancellationToken,
     ) -> Result<Exit, RuntimeError> {
-        Err(RuntimeError::not_found(&spec.id))
+        let (inner, spec, output) = (Arc::clone(&self.inner), spec.clone(), output.clone());
+        let cancel = cancel.child_token();
+        // A caller that gives up cancels.
+        let _guard = cancel.clone().drop_guard();
+        let (reply, answer) = oneshot::channel();
+        self.inner.tasks.spawn("run one-off", async move {
+            let _ = reply.send(inner.run(spec, output, &cancel).await);
+        });
+        answer.await.unwrap_or(Err(RuntimeError::Interrupted { operation: "run" }))
     }
+}
+
+impl Inner {
+    fn instances(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Arc<Instance>>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn instance(&self, id: &InstanceId) -> Option<Arc<Instance>> {
+        self.instances().get(id).map(Arc::clone)
+    }
+
+    async fn shutdown(&self) {
+        self.tasks.shutdown_token().cancelled().await;
+    }
+
+    async fn start(&self, spec: &InstanceSpec) -> Result<Started, RuntimeError> {
+        let log = self.logs.app(&spec.app);
+        let log = log.map_err(|source| RuntimeError::Log { id: spec.id.clone(), source })?;
+        let (first, last) = (self.ports.first(), self.ports.last());
+        let claim = self.ports.claim().ok_or(RuntimeError::NoPort { first, last })?;
+        let launch = self.launch(Kind::Instance, spec.clone(), Some(claim.port()));
+        let dir = InstanceDir::of(&self.dir, &spec.id);
+        let (mut spawned, launch) = self.spawn(&dir, launch).await?;
+        let record = match launch::ready(&mut spawned, &spec.id).await {
+            Ok(record) => record,
+            Err(error) => {
+                self.undo(spawned, &dir, &spec.id).await;
+                return Err(error);
+            }
+        };
+        let found = Found { dir: dir.clone(), launch, record: Some(record), shim: Some(spawned.shim) };
+        match self.hold(found, claim, log) {
+            Ok(endpoint) => Ok(Started { endpoint }),
+            Err(error) => {
+                self.discard(&dir, &spec.id).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn launch(&self, kind: Kind, spec: InstanceSpec, port: Option<u16>) -> Launch {
+        Launch { kind, spec, port, output: self.output }
+    }
+
+    async fn spawn(
+        &self,
+        dir: &InstanceDir,
+        launch: Launch,
+    ) -> Result<(launch::Spawned, Launch), RuntimeError> {
+        let (command, dir) = (self.shim.clone(), dir.clone());
+        let work = move || launch::spawn(&command, &dir, &launch).map(|spawned| (spawned, launch));
+        let spawned = self.tasks.blocking("spawn shim", work).await;
+        spawned.map_err(|_lost| RuntimeError::Interrupted { operation: "start" })?
+    }
+
+    /// Ends and removes what cannot be followed.
+    async fn discard(&self, dir: &InstanceDir, id: &InstanceId) {
+        let (dir, of) = (dir.clone(), id.clone());
+        let discarded = self.tasks.blocking("discard instance", move || launch::discard(&dir, &of)).await;
+        if let Ok(Err(error)) = discarded {
+            tracing::error!(instance = %id, %error, "a failed start left something behind");
+        }
+    }
+
+    async fn undo(&self, spawned: launch::Spawned, dir: &InstanceDir, id: &InstanceId) {
+        let (dir, of) = (dir.clone(), id.clone());
+        let undone = self.tasks.blocking("undo start", move || launch::undo(&spawned, &dir, &of)).await;
+        if let Ok(Err(error)) = undone {
+            tracing::error!(instance = %id, %error, "a failed start left something behind");
+        }
+    }
+
+    fn adopt(&self, found: Found) -> Result<(), RuntimeError> {
+        let id = &found.launch.spec.id;
+        let log = self.logs.app(&found.launch.spec.app);
+        let log = log.map_err(|source| RuntimeError::Log { id: id.clone(), source })?;
+        // An instance always has a port; port 0 is claimed by nobody and reached by nobody.
+        let claim = self.ports.reclaim(found.launch.port.unwrap_or_default());
+        tracing::info!(instance = %id, running = found.shim.is_some(), "adopted");
+        self.hold(found, claim, log).map(drop)
+    }
+
+    /// Takes an instance into the list and follows it.
+    fn hold(
+        &self,
+        found: Found,
+        claim: PortClaim,
+        log: Arc<autostack_logs::Stream>,
+    ) -> Result<SocketAddr, RuntimeError> {
+        let Found { dir, launch, record, shim } = found;
+        let spec = Arc::new(launch.spec);
+        let wake = self.wakes.watch(dir.path()).map_err(RuntimeError::file("watch", dir.path()))?;
+        let shim = shim.map(async_pidfd).transpose()?;
+        let tail = Tail::to_app(&dir, Arc::clone(&log), Arc::clone(&spec));
+        let endpoint = SocketAddr::from((Ipv4Addr::LOCALHOST, claim.port()));
+        let instance = Arc::new(Instance {
+            spec: Arc::clone(&spec),
+            endpoint,
+            started_at: record.as_ref().map_or_else(now, |record| record.started_at),
+            dir: dir.clone(),
+            log,
+            shim: shim.clone().zip(record.map(|record| record.shim.pid)),
+            state: watch::Sender::new(State::Running),
+            claim: Mutex::new(Some(claim)),
+        });
+        self.instances().insert(spec.id.clone(), Arc::clone(&instance));
+        let follow = Follow { id: spec.id.clone(), dir, shim, wake, tail, tasks: self.tasks.clone() };
+        let until = self.tasks.shutdown_token();
+        self.tasks.spawn("follow instance", async move {
+            if let Some(exit) = follow.run(&until).await {
+                tracing::info!(instance = %instance.spec.id, %exit, "instance ended");
+                instance.state.send_replace(State::Exited(exit));
+            }
+        });
+        Ok(endpoint)
+    }
+
+    /// Waits until what had ended before is known to have.
+    async fn settle_ended(&self) {
+        let ended: Vec<_> =
+            self.instances().values().filter(|one| one.shim.is_none()).map(Arc::clone).collect();
+        for instance in ended {
+            let _ = instance.ended().await;
+        }
+    }
+
+    async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), RuntimeError> {
+        let Some(instance) = self.instance(id) else { return Ok(()) };
+        tokio::select! {
+            ended = instance.end(grace) => ended?,
+            () = self.shutdown() => return Err(RuntimeError::Interrupted { operation: "stop" }),
+        }
+        self.remove(&instance.dir).await?;
+        instance.gone();
+        let mut instances = self.instances();
+        if instances.get(id).is_some_and(|held| Arc::ptr_eq(held, &instance)) {
+            instances.remove(id);
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, dir: &InstanceDir) -> Result<(), RuntimeError> {
+        let removed = dir.clone();
+        let removed = self.tasks.blocking("remove instance", move || removed.remove()).await;
+        let removed = removed.map_err(|_lost| RuntimeError::Interrupted { operation: "remove" })?;
+        removed.map_err(RuntimeError::file("remove", dir.path()))
+    }
+
+    async fn run(
+        &self,
+        spec: InstanceSpec,
+        output: BuildLog,
+        cancel: &CancellationToken,
+    ) -> Result<Exit, RuntimeError> {
+        let id = spec.id.clone();
+        let dir = InstanceDir::of(&self.dir, &id);
+        if cancel.is_cancelled() {
+            return Err(RuntimeError::Cancelled);
+        }
+        let (mut spawned, _) = self.spawn(&dir, self.launch(Kind::OneOff, spec, None)).await?;
+        let ready = tokio::select! {
+            ready = launch::ready(&mut spawned, &id) => ready,
+            () = cancel.cancelled() => Err(RuntimeError::Cancelled),
+        };
+        let ready =
+            ready.and_then(|_| self.wakes.watch(dir.path()).map_err(RuntimeError::file("watch", dir.path())));
+        let wake = match ready {
+            Ok(wake) => wake,
+            Err(error) => {
+                self.undo(spawned, &dir, &id).await;
+                return Err(error);
+            }
+        };
+        let shim = match async_pidfd(spawned.shim) {
+            Ok(shim) => shim,
+            Err(error) => {
+                self.discard(&dir, &id).await;
+                return Err(error);
+            }
+        };
+        let (tail, tasks) = (Tail::to_build(&dir, output), self.tasks.clone());
+        let follow = Follow { id, dir: dir.clone(), shim: Some(Arc::clone(&shim)), wake, tail, tasks };
+        let exit = self.follow_one_off(follow, shim.get_ref(), cancel).await;
+        drop(spawned.lifeline);
+        self.remove(&dir).await?;
+        exit
+    }
+
+    /// Follows to the end, which cancelling or the agent's own end brings about.
+    async fn follow_one_off(
+        &self,
+        follow: Follow,
+        shim: &PidFd,
+        cancel: &CancellationToken,
+    ) -> Result<Exit, RuntimeError> {
+        let never = Shutdown::new();
+        let mut ended = std::pin::pin!(follow.run(&never));
+        tokio::select! {
+            exit = &mut ended => return exit.ok_or(RuntimeError::Interrupted { operation: "run" }),
+            () = cancel.cancelled() => {}
+            () = self.shutdown() => {}
+        }
+        let millis = usize::try_from(ONE_OFF_GRACE.as_millis()).unwrap_or(usize::MAX);
+        shim.signal_with(Signal::SIGTERM, millis).map_err(RuntimeError::system("signal a shim"))?;
+        if timeout(2 * ONE_OFF_GRACE, &mut ended).await.is_err() {
+            shim.signal(Signal::SIGKILL).map_err(RuntimeError::system("kill a shim"))?;
+            ended.await;
+        }
+        Err(RuntimeError::Cancelled)
+    }
+}
+
+fn async_pidfd(shim: PidFd) -> Result<Arc<AsyncFd<PidFd>>, RuntimeError> {
+    shim.into_async().map(Arc::new).map_err(RuntimeError::system("wait for a shim"))
+}
+
+fn make_private(dir: &Path) -> Result<(), RuntimeError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(dir).map_err(RuntimeError::file("make", dir))
 }

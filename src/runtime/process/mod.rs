@@ -1,9 +1,51 @@
-//! Instances as plain processes.
+//! Instances as plain processes: the runtime that needs no engine.
+//!
+//! Each instance has a folder ([`layout`]) and a parent of its own, `autostack shim` ([`shim`]), that
+//! lives as long as the instance, owns its output and records its end. So the agent may stop, crash and
+//! come back: it finds the folders, verifies who runs, and reads on.
+//!
+//! In reading order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`backend`] | [`ProcessBackend`]: the contract in terms of the parts below |
+//! | [`instance`] | one instance as the agent holds it |
+//! | [`follow`] | the task beside each shim: moves its output, sees its end |
+//! | [`launch`] | from a spec to a running shim |
+//! | [`adopt`] | what an agent finds when it comes back |
+//! | [`tail`] | output → log, every line once |
+//! | [`wake`] | who is told when a shim has written something |
+//! | [`leftovers`] | the end of processes whose shim was killed |
+//! | [`ports`], [`sockets`] | which port an instance gets; what it listens on |
+//! | [`layout`], [`output`] | the files between shim and agent |
+//! | [`procfs`], [`pidfd`] | identity of processes, and signals that cannot go astray |
+//! | [`shim`] | the other side: the body of `autostack shim` |
+//!
+//! Agent and shim share files, one signal (SIGTERM with the grace in milliseconds as its value) and, at
+//! the start, one pipe; nothing else.
 
+mod adopt;
 mod backend;
+mod follow;
+mod instance;
+mod launch;
+mod layout;
+mod leftovers;
+mod output;
+mod pidfd;
+mod ports;
+mod procfs;
 mod shim;
 mod shim_command;
+mod sockets;
+mod tail;
+mod wake;
+
+use std::time::Duration;
 
 pub use backend::ProcessBackend;
 pub use shim::shim_main;
 pub use shim_command::ShimCommand;
+
+/// How long a one-off may take to end once it was cancelled or its agent has ended.
+const ONE_OFF_GRACE: Duration = Duration::from_millis(500);

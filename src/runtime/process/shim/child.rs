@@ -1,0 +1,117 @@
+//! How the program of an app is executed.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, process::CommandExt},
+    },
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use autostack_domain::env_map::SYSTEM_PATH;
+use nix::{
+    libc,
+    sys::{
+        prctl,
+        resource::{Resource, getrlimit, setrlimit},
+        signal::Signal,
+        stat::{Mode, umask},
+    },
+    unistd::setsid,
+};
+
+use crate::process::{layout::Launch, procfs::MARK};
+
+/// Open files of an app: what a server with some ten thousand connections needs, where the host allows it.
+const OPEN_FILES: u64 = 65_536;
+/// Out of memory the kernel takes an app before it takes the agent or the shim.
+const OOM_SCORE_ADJ: &[u8] = b"200";
+
+/// Why the program was not executed.
+#[derive(Debug)]
+pub(super) enum SpawnError {
+    /// The folder it should start in.
+    Folder { path: String, source: io::Error },
+    /// Anything else.
+    Execute { source: io::Error },
+}
+
+impl SpawnError {
+    pub(super) fn into_parts(self) -> (String, io::Error) {
+        match self {
+            SpawnError::Folder { path, source } => (format!("enter {path}"), source),
+            SpawnError::Execute { source } => ("execute /bin/sh".to_owned(), source),
+        }
+    }
+}
+
+/// Executes `/bin/sh -c COMMAND` in a session of its own and gives its pid. When this returns, the shell
+/// has been executed.
+pub(super) fn spawn(
+    launch: &Launch,
+    tmp: &Path,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+) -> Result<i32, SpawnError> {
+    let spec = &launch.spec;
+    if let Err(source) = std::fs::read_dir(&spec.dir) {
+        return Err(SpawnError::Folder { path: spec.dir.display().to_string(), source });
+    }
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(&spec.command).current_dir(&spec.dir);
+    command.env_clear().env("PATH", SYSTEM_PATH).env("HOME", &spec.dir).env("TMPDIR", tmp);
+    command.envs(spec.env.iter().map(|(name, value)| (name, OsStr::from_bytes(value))));
+    if let Some(port) = launch.port {
+        command.env("PORT", port.to_string());
+    }
+    command.env(MARK, spec.id.as_str());
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    // SAFETY: `enter` only makes system calls; it neither allocates nor takes a lock, and the shim has one
+    // thread.
+    unsafe { command.pre_exec(enter) };
+    let child = command.spawn().map_err(|source| SpawnError::Execute { source })?;
+    i32::try_from(child.id()).map_err(|error| SpawnError::Execute { source: io::Error::other(error) })
+}
+
+/// What happens in the child between fork and exec. Confinement (user, namespaces, seccomp, cgroup) goes
+/// here, before the signals are given back.
+fn enter() -> io::Result<()> {
+    setsid()?;
+    // Without its shim nobody reads its output or knows of its end.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    umask(Mode::from_bits_truncate(0o022));
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(OPEN_FILES), hard)?;
+    raise_oom_score();
+    restore_signals();
+    Ok(())
+}
+
+fn raise_oom_score() {
+    // SAFETY: the path ends in NUL, the buffer is as long as said, and the descriptor is closed here.
+    // Where the host does not allow it, nothing is lost.
+    unsafe {
+        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if fd >= 0 {
+            libc::write(fd, OOM_SCORE_ADJ.as_ptr().cast(), OOM_SCORE_ADJ.len());
+            libc::close(fd);
+        }
+    }
+}
+
+/// Ignored signals and the mask survive exec; an app expects neither.
+fn restore_signals() {
+    // SAFETY: resetting a signal to its default runs no handler; those that cannot be reset stay.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
