@@ -1,1 +1,12 @@
-//! The proxy over real sockets.
+//! The proxy over real sockets: a visitor who writes raw bytes, apps that do what they are told, and the
+//! proxy between them.
+
+mod files;
+mod forwarding;
+mod hostile;
+mod patience;
+mod retries;
+mod stopping;
+mod switching;
+mod upgrades;
+mod world;
