@@ -218,6 +218,34 @@ async fn c11_a_pack_that_claims_more_objects_than_memory_holds_is_refused() {
     assert_eq!(world.quarantines(), Vec::<String>::new());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hook_that_will_not_go_is_made_to() {
+    let world = World::new();
+    world.write("a", "1");
+    world.commit("one");
+    let client = world.start(&["push", REMOTE, "main"]);
+    client.replace_hook("trap '' TERM\necho > asked.new\nmv asked.new asked\nwhile :; do sleep 0.1; done\n");
+    let mut child = world.serve(&client).await;
+    tokio::select! {
+        () = client.pump(&mut child, u64::MAX) => panic!("the hook did not ask"),
+        _ = client.asked() => {}
+    }
+    let begun = Instant::now();
+    child.kill_tree().await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    until(|| processes_with(&client.hook_token()).is_empty()).await;
+    assert_eq!(world.quarantines(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_commit_is_a_source_without_files() {
+    let world = World::new();
+    world.commit("nothing");
+    let outcome = world.push(&[REMOTE, "main"]).await;
+    assert!(outcome.accepted, "{}", outcome.screen);
+    assert_eq!(outcome.inspected.unwrap().unwrap().files, 0);
+}
+
 #[tokio::test]
 async fn c3_only_variables_of_the_hooks_reach_a_child() {
     let world = World::new();

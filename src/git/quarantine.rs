@@ -41,7 +41,8 @@ pub fn belongs_to(quarantine: &Path, repository: &Path) -> bool {
 pub fn sweep(repository: &Path) -> io::Result<usize> {
     match Flock::lock(File::open(repository)?, FlockArg::LockExclusiveNonblock) {
         Ok(_held) => {
-            let left = left_in(repository)?;
+            let mut left = quarantines_in(repository)?;
+            left.extend(locks_in(repository)?);
             left.iter().try_for_each(|path| remove(path))?;
             Ok(left.len())
         }
@@ -63,16 +64,18 @@ impl PushLock {
         Ok(Self { lock, repository: repository.to_owned() })
     }
 
-    /// Ends the hold; the last push of the repository removes what is left of all of them.
-    pub(crate) fn release(self) {
-        for path in self.left() {
+    /// Ends the hold of a push that was cut off. The last push of the repository to end removes what all
+    /// of them have left.
+    pub(crate) fn release_aborted(self) {
+        for path in self.left(true) {
             report(&path, remove(&path));
         }
     }
 
-    /// As [`release`](Self::release), without keeping an async thread waiting for the disk.
-    pub(crate) async fn release_async(self) {
-        for path in self.left() {
+    /// Ends the hold, without keeping an async thread waiting for the disk. `aborted` as above; a push that
+    /// ended by itself has no lock files to look for, but another one may have left its quarantine.
+    pub(crate) async fn release(self, aborted: bool) {
+        for path in self.left(aborted) {
             let removed = if path.is_dir() {
                 tokio::fs::remove_dir_all(&path).await
             } else {
@@ -82,11 +85,16 @@ impl PushLock {
         }
     }
 
-    fn left(&self) -> Vec<PathBuf> {
-        match self.lock.relock(FlockArg::LockExclusiveNonblock) {
-            Ok(()) => left_in(&self.repository).unwrap_or_default(),
-            Err(_other_push) => Vec::new(),
+    fn left(&self, locks_too: bool) -> Vec<PathBuf> {
+        if self.lock.relock(FlockArg::LockExclusiveNonblock).is_err() {
+            // Another push is under way, and cleans up after us.
+            return Vec::new();
         }
+        let mut left = quarantines_in(&self.repository).unwrap_or_default();
+        if locks_too {
+            left.extend(locks_in(&self.repository).unwrap_or_default());
+        }
+        left
     }
 }
 
@@ -109,23 +117,28 @@ fn gone_is_fine(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Quarantines, and lock files that would refuse every later push to the same ref.
-fn left_in(repository: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut left = Vec::new();
+fn quarantines_in(repository: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(repository.join("objects"))? {
         let entry = entry?;
         if entry.file_name().as_encoded_bytes().starts_with(NAME_PREFIX.as_bytes()) {
-            left.push(entry.path());
+            found.push(entry.path());
         }
     }
+    Ok(found)
+}
+
+/// Lock files: one that is left refuses every later push to the same ref.
+fn locks_in(repository: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     for name in ["HEAD.lock", "packed-refs.lock", "shallow.lock", "config.lock"] {
         let path = repository.join(name);
         if fs::symlink_metadata(&path).is_ok() {
-            left.push(path);
+            found.push(path);
         }
     }
-    ref_locks(&repository.join("refs"), REF_DEPTH_MAX, &mut left)?;
-    Ok(left)
+    ref_locks(&repository.join("refs"), REF_DEPTH_MAX, &mut found)?;
+    Ok(found)
 }
 
 fn ref_locks(folder: &Path, depth_left: usize, left: &mut Vec<PathBuf>) -> io::Result<()> {

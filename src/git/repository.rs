@@ -205,6 +205,10 @@ fn init_bare(path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>
     let mut options = git2::RepositoryInitOptions::new();
     options.bare(true).no_reinit(true).mkdir(true).external_template(false).initial_head("main");
     git2::Repository::init_opts(path, &options)?;
+    // On disk before it gets its name: half a repository would refuse every push after a power cut.
+    for part in ["HEAD", "config", "."] {
+        fs::File::open(path.join(part))?.sync_all()?;
+    }
     Ok(())
 }
 
@@ -226,4 +230,56 @@ pub(crate) fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result
     write().inspect_err(|_| {
         let _removed = fs::remove_file(&beside);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repositories() -> (tempfile::TempDir, Repositories, AppName) {
+        let dir = tempfile::tempdir().unwrap();
+        let repositories = Repositories::new(dir.path().join("repos"), dir.path().join("hooks"));
+        (dir, repositories, "shop".parse().unwrap())
+    }
+
+    #[test]
+    fn a_repository_is_made_once_and_removed() {
+        let (_dir, repositories, app) = repositories();
+        assert!(!repositories.exists(&app));
+        repositories.ensure(&app).unwrap();
+        let marker = repositories.path(&app).join("marker");
+        fs::write(&marker, "").unwrap();
+        repositories.ensure(&app).unwrap();
+        assert!(repositories.exists(&app) && marker.exists(), "what is there is left alone");
+        repositories.remove(&app).unwrap();
+        repositories.remove(&app).unwrap();
+        assert!(!repositories.exists(&app));
+        assert_eq!(fs::read_dir(&repositories.dir).unwrap().count(), 0, "nothing left beside");
+    }
+
+    #[test]
+    fn many_first_pushes_at_once_make_one_repository() {
+        let (_dir, repositories, app) = repositories();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| repositories.ensure(&app).unwrap());
+            }
+        });
+        assert_eq!(fs::read_dir(&repositories.dir).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn head_names_the_branch_that_it_was_set_to() {
+        let (_dir, repositories, app) = repositories();
+        repositories.ensure(&app).unwrap();
+        let head = repositories.path(&app).join("HEAD");
+        assert_eq!(fs::read_to_string(&head).unwrap(), "ref: refs/heads/main\n");
+        let trunk: RefName = "refs/heads/trunk".parse().unwrap();
+        repositories.set_head(&app, &trunk).unwrap();
+        assert_eq!(fs::read_to_string(&head).unwrap(), "ref: refs/heads/trunk\n");
+        assert_eq!(repositories.head_of(&app, &trunk).unwrap(), None);
+        let missing: AppName = "missing".parse().unwrap();
+        assert_eq!(repositories.head_of(&missing, &trunk).unwrap(), None);
+        assert!(repositories.set_head(&missing, &trunk).is_err());
+    }
 }

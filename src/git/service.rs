@@ -219,11 +219,11 @@ impl GitChild {
         self.pid
     }
 
-    /// Waits for the child's own end, then removes what an aborted push may have left. Close or take
+    /// Waits for the child's own end, then removes what aborted pushes have left. Close or take
     /// [`stdin`](Self::stdin) first, or the child waits for more. Cancel-safe.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await?;
-        self.finish().await;
+        self.finish(!status.success()).await;
         Ok(status)
     }
 
@@ -242,13 +242,13 @@ impl GitChild {
         }
         // The head has ended; whoever of its group ignored SIGTERM has not.
         self.signal(Signal::SIGKILL);
-        self.finish().await;
+        self.finish(true).await;
     }
 
-    async fn finish(&mut self) {
+    async fn finish(&mut self, aborted: bool) {
         self.ended = true;
         if let Some(lock) = self.lock.take() {
-            lock.release_async().await;
+            lock.release(aborted).await;
         }
     }
 
@@ -266,7 +266,7 @@ impl Drop for GitChild {
             self.signal(Signal::SIGTERM);
             self.signal(Signal::SIGKILL);
             if let Some(lock) = self.lock.take() {
-                lock.release();
+                lock.release_aborted();
             }
         }
     }

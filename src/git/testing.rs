@@ -296,6 +296,11 @@ impl Client {
         Asked { quarantine: (!quarantine.is_empty()).then(|| quarantine.into()), updates: updates.to_owned() }
     }
 
+    /// Runs this instead of the usual hook, in the folder of this client.
+    pub(crate) fn replace_hook(&self, body: &str) {
+        script(&self.dir.join("agent"), &format!("cd {}\n{body}", self.dir.display()));
+    }
+
     /// What the hook has been waiting for.
     pub(crate) fn verdict(&self, accept: bool) {
         let beside = self.dir.join("verdict.new");

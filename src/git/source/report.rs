@@ -186,3 +186,25 @@ pub(super) fn spoken_bytes(bytes: u64) -> String {
         None => format!("{bytes} bytes"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_say_what_kind_they_are() {
+        let write =
+            |errno: i32| SourceError::Write { path: "a".into(), source: io::Error::from_raw_os_error(errno) };
+        let full = Failure::from(write(28));
+        assert_eq!((full.stage, full.kind), (Stage::Source, FailureKind::DiskFull));
+        assert_eq!(Failure::from(write(13)).kind, FailureKind::Internal);
+        assert!(full.evidence[0].contains("No space left"), "{:?}", full.evidence);
+        assert_eq!(Failure::from(SourceError::Cancelled).kind, FailureKind::Cancelled);
+    }
+
+    #[test]
+    fn bytes_are_said_in_the_unit_that_fits() {
+        let said = [0, 1023, 1024, 1536, 100 << 20, (2 << 30) + (1 << 29)].map(spoken_bytes);
+        assert_eq!(said, ["0 bytes", "1023 bytes", "1 KiB", "1.5 KiB", "100 MiB", "2.5 GiB"]);
+    }
+}
