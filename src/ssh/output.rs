@@ -65,6 +65,11 @@ impl Output {
         }
     }
 
+    /// Sends one line to stderr, whatever it is: for a session whose stdout is not for people.
+    pub(crate) async fn aside(&self, line: &Line) -> Result<(), Gone> {
+        self.stderr(self.shaped(&format!("{line}\n"))).await
+    }
+
     /// Ends the session: exit code, end of file, close, the order that OpenSSH wants.
     pub(crate) async fn finish(&self, exit_code: u8) {
         let farewell = async {

@@ -15,8 +15,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use autostack_platform::Platform;
+
 use crate::{
     algorithms,
+    commands::desk::Desk,
     door::Door,
     handler::{Connection, Signals},
     host_key::HostKey,
@@ -32,6 +35,28 @@ const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What a client gets to take our goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The SSH server of an agent.
+pub struct Server {
+    platform: Platform,
+    host_key: HostKey,
+    limits: Limits,
+    tasks: Tasks,
+}
+
+impl Server {
+    /// Binds nothing and spawns nothing yet; tasks will be spawned through `tasks`.
+    pub fn new(platform: Platform, host_key: HostKey, limits: Limits, tasks: Tasks) -> Self {
+        Self { platform, host_key, limits, tasks }
+    }
+
+    /// Accepts connections until `stopping` is cancelled. Then no session begins, those that run may finish
+    /// within [`Limits::stop_budget`], and when this returns every connection has ended.
+    pub async fn serve(self, listener: TcpListener, stopping: Shutdown) {
+        let desk = Desk::new(self.platform, self.tasks.clone());
+        Acceptor::new(desk, &self.host_key, self.limits, &self.tasks, stopping).serve(listener).await;
+    }
+}
 
 /// Runs connections for one [`Service`].
 pub(crate) struct Acceptor<S> {

@@ -1,0 +1,138 @@
+//! The desk behind the door: whose a key is, and which command a call is for.
+
+use autostack_base::{error_chain, tasks::Tasks};
+use autostack_domain::{Line, permission::Actor};
+use autostack_git::parse_exec;
+use autostack_platform::Platform;
+
+use crate::{
+    commands::{
+        about,
+        arguments::Arguments,
+        command::{self, Invocation},
+        git,
+        refusal::Refusal,
+        words,
+    },
+    output::Output,
+    service::{Call, Service, Unavailable},
+};
+
+/// Serves calls with the platform.
+pub(crate) struct Desk {
+    platform: Platform,
+    tasks: Tasks,
+}
+
+impl Desk {
+    pub(crate) fn new(platform: Platform, tasks: Tasks) -> Self {
+        Self { platform, tasks }
+    }
+
+    async fn serve(&self, call: Call) -> Result<u8, Refusal> {
+        tracing::debug!(peer = %call.peer, by = call.actor.name, command = call.command, "ssh command");
+        if let Some(asked) = call.command.as_deref().and_then(parse_exec) {
+            let (service, app) = asked?;
+            return git::serve(&self.platform, service, &app, call).await;
+        }
+        for refused in &call.refusals {
+            call.output.line(&Line::trouble(*refused)).await?;
+        }
+        let words = words::split(call.command.as_deref().unwrap_or_default())?;
+        let mut words = words.into_iter();
+        let Some(name) = words.next() else {
+            about::greet(&call.output, &call.actor, self.platform.version()).await?;
+            return Ok(0);
+        };
+        self.run(&name, words, call).await.map(|()| 0)
+    }
+
+    async fn run(&self, name: &str, words: impl Iterator<Item = String>, call: Call) -> Result<(), Refusal> {
+        let (name, words) = named(name, words);
+        let command = command::find(&name).ok_or_else(|| about::unknown(&name))?;
+        let arguments = Arguments::parse(command, words)?;
+        if arguments.wants_help() {
+            return Ok(call.output.text(&about::page(command)).await?);
+        }
+        let (gone, stopping) = (call.gone.clone(), call.stopping);
+        let (actor, output) = (call.actor, call.output);
+        let (platform, tasks) = (self.platform.clone(), self.tasks.clone());
+        let invocation = Invocation { command, arguments, actor, output, platform, tasks, gone, stopping };
+        // Nothing of a command is left half done by this: the platform's own tasks do what must be finished.
+        tokio::select! {
+            biased;
+            ended = (command.run)(invocation) => ended,
+            () = call.gone.cancelled() => Err(Refusal::Gone),
+        }
+    }
+}
+
+/// `--app NAME` may stand before the command's name too; `TOPIC:help` and `TOPIC` are pages of help.
+fn named(first: &str, mut words: impl Iterator<Item = String>) -> (String, Vec<String>) {
+    let mut before = Vec::new();
+    let mut name = first.to_owned();
+    if name == "--app" {
+        before.push(name);
+        before.extend(words.next());
+        name = words.next().unwrap_or_default();
+    } else if name.starts_with("--app=") {
+        before.push(name);
+        name = words.next().unwrap_or_default();
+    } else if matches!(name.as_str(), "--help" | "-h") {
+        name = "help".to_owned();
+    } else if matches!(name.as_str(), "--version" | "-v") {
+        name = "version".to_owned();
+    } else if name.ends_with(":help") {
+        before.push(name);
+        name = "help".to_owned();
+    }
+    before.extend(words);
+    (name, before)
+}
+
+impl Service for Desk {
+    async fn authenticate(&self, fingerprint: &str) -> Result<Option<Actor>, Unavailable> {
+        self.platform.authenticate_key(fingerprint).await.map_err(|error| {
+            tracing::error!(error = error_chain(&error), "an ssh key cannot be looked up");
+            Unavailable
+        })
+    }
+
+    async fn run(&self, call: Call) -> u8 {
+        let output: Output = call.output.clone();
+        match self.serve(call).await {
+            Ok(exit_code) => exit_code,
+            Err(refusal) => {
+                for line in refusal.lines() {
+                    // Who has gone reads nothing.
+                    if output.line(&line).await.is_err() {
+                        break;
+                    }
+                }
+                refusal.exit_code()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_command_is_found_behind_the_app() {
+        let cases = [
+            ("--app shop logs -t", "logs", "--app shop -t"),
+            ("--app=shop url", "url", "--app=shop"),
+            ("apps:help", "help", "apps:help"),
+            ("--help", "help", ""),
+            ("url shop", "url", "shop"),
+        ];
+        for (line, name, rest) in cases {
+            let mut words = line.split(' ').map(str::to_owned);
+            let first = words.next().unwrap();
+            let (found, after) = named(&first, words);
+            assert_eq!((found.as_str(), after.join(" ").as_str()), (name, rest), "{line}");
+        }
+    }
+}
