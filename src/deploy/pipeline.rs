@@ -1,6 +1,6 @@
 //! A commit becomes a candidate: every stage before the switch, in order. Nothing here changes what a visitor sees.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use autostack_base::clock;
 use autostack_builder::{BuildPlan, Toolchains};
@@ -58,6 +58,7 @@ async fn read_source(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), F
     let export = move || -> Result<SourceReport, SourceError> {
         let source = Source::open(&repository, quarantine.as_deref())?;
         let report = source.inspect(&commit, &SourceLimits::default())?;
+        make_parent(&dir)?;
         source.export(&report, &dir, &cancel)?;
         Ok(report)
     };
@@ -71,6 +72,12 @@ async fn read_source(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), F
         Ok(Err(error)) => Err(error.into()),
         Err(panic) => Err(internal(Stage::Source, &panic)),
     }
+}
+
+fn make_parent(dir: &Path) -> Result<(), SourceError> {
+    let parent = dir.parent().unwrap_or(dir);
+    std::fs::create_dir_all(parent)
+        .map_err(|source| SourceError::Write { path: parent.display().to_string(), source })
 }
 
 /// What is recorded of the app at the moment of the deployment.

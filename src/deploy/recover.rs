@@ -92,7 +92,8 @@ impl Deployer {
             None => None,
         };
         let Some(launch) = launch else {
-            return Ok(stop_in_background(&self.parts, plan(None, &seen).stop, done));
+            stop_in_background(&self.parts, plan(None, &seen).stop, done);
+            return Ok(());
         };
         let mut plan = plan(Some((launch.release.number, &launch.release.formation)), &seen);
         let places = self.verify(&mut plan, &mine).await;

@@ -1,0 +1,100 @@
+//! `autostack admin`: the operator's words to the running agent.
+
+use std::{
+    io::{IsTerminal, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use autostack_base::{error_chain, settings::Sources};
+use autostack_local::{
+    client::{self, ClientError},
+    protocol::{AdminReply, AdminRequest},
+};
+
+use crate::{
+    agent::Layout,
+    cli::{AdminCommand, KeyCommand, UserCommand},
+    terminal,
+};
+
+/// Bytes that are read from standard input for a key.
+const STDIN_BYTES_MAX: u64 = 64 * 1024;
+
+/// Asks the agent and shows its answer.
+pub fn run(config: Option<PathBuf>, command: AdminCommand) -> ExitCode {
+    let settings = match Sources::of_process(config).load() {
+        Ok(settings) => settings,
+        Err(errors) => {
+            errors.iter().for_each(|error| terminal::trouble(&error_chain(error), None));
+            return ExitCode::from(2);
+        }
+    };
+    let request = match request(command) {
+        Ok(request) => request,
+        Err(error) => {
+            terminal::trouble(&format!("standard input cannot be read: {error}"), None);
+            return ExitCode::from(2);
+        }
+    };
+    let socket = Layout::new(&settings.data_dir).socket();
+    match client::ask(&socket, request) {
+        Ok(reply) => show(reply),
+        Err(error) => {
+            terminal::trouble(&error_chain(&error), Some(&hint(&error, &socket)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn request(command: AdminCommand) -> std::io::Result<AdminRequest> {
+    Ok(match command {
+        AdminCommand::User { command: UserCommand::Add { email, admin } } => {
+            AdminRequest::UserAdd { email, admin }
+        }
+        AdminCommand::Key { command: KeyCommand::Add { name, user } } => {
+            let stdin = std::io::stdin();
+            if stdin.is_terminal() {
+                terminal::say(&autostack_domain::Line::detail("Paste the public key, then press Ctrl-D:"));
+            }
+            let mut public_key = String::new();
+            stdin.lock().take(STDIN_BYTES_MAX).read_to_string(&mut public_key)?;
+            AdminRequest::KeyAdd { name, user, public_key }
+        }
+        AdminCommand::Status => AdminRequest::Status,
+    })
+}
+
+fn show(reply: AdminReply) -> ExitCode {
+    match reply {
+        AdminReply::Done(text) => {
+            terminal::data(&text);
+            ExitCode::SUCCESS
+        }
+        AdminReply::Status(status) => {
+            // A value that was just parsed prints.
+            terminal::data(&serde_json::to_string_pretty(&status).unwrap_or_default());
+            ExitCode::SUCCESS
+        }
+        AdminReply::Refused { message, hint, exit_code } => {
+            terminal::trouble(&format!("{message}."), hint.as_deref());
+            ExitCode::from(exit_code)
+        }
+    }
+}
+
+fn hint(error: &ClientError, socket: &Path) -> String {
+    match error {
+        ClientError::Connect { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            "run this as the agent's own user, or as root".into()
+        }
+        ClientError::Connect { .. } => format!(
+            "start the agent (autostack serve), or name its settings with --config, or its folder with \
+             AUTOSTACK_DATA_DIR; {} is looked for now",
+            socket.display()
+        ),
+        ClientError::Broken(_) | ClientError::Words(_) | ClientError::Json(_) => {
+            "look at the agent's log; agent and command must be of the same version".into()
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The composition root: start-up and shut-down as one readable list. Sockets are bound early and served late; what
+//! was started last is stopped first.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use autostack_base::{
+    error_chain,
+    health::{Health, HealthSource, Part},
+    settings::{Settings, SettingsError, SettingsHandle, Sources},
+    tasks::Tasks,
+    telemetry::{self, TelemetryError},
+};
+use autostack_builder::Builder;
+use autostack_deploy::{Deployer, Parts, Site};
+use autostack_git::{Repositories, RepositoryError, install_hooks};
+use autostack_logs::{LogError, LogLimits, Logs};
+use autostack_platform::{Addresses, HookAccess, Platform};
+use autostack_proxy::{Proxy, ProxyLimits};
+use autostack_runtime::{ProcessBackend, RuntimeError, ShimCommand};
+use autostack_ssh::{HostKey, HostKeyError, Limits};
+use autostack_store::{Store, StoreError};
+use nix::sys::signal::{SigHandler, Signal};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    sockets::{ListenError, Passed},
+    terminal,
+};
+
+/// How long doors may take to finish what is under way when the agent stops.
+const DOORS_STOP: Duration = Duration::from_secs(45);
+/// How long the proxy may take to finish the requests in flight.
+const PROXY_STOP: Duration = Duration::from_secs(30);
+/// How long everything else may take.
+const CORE_STOP: Duration = Duration::from_secs(10);
+
+/// Why the agent did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The settings hold mistakes, all of them.
+    #[error("the settings cannot be used: {}", list(.0))]
+    Settings(Vec<SettingsError>),
+    /// Logging did not begin.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The async runtime or its signal handlers could not be made.
+    #[error("the agent cannot run")]
+    Runtime(#[source] io::Error),
+    /// A folder of the data directory could not be made.
+    #[error("folder {} cannot be made", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An address is taken or not allowed.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The Unix socket could not be made.
+    #[error("socket {} cannot be made", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store did not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The logs did not open.
+    #[error(transparent)]
+    Logs(#[from] LogError),
+    /// The repositories could not be swept.
+    #[error(transparent)]
+    Repositories(#[from] RepositoryError),
+    /// The runtime did not open.
+    #[error("the runtime cannot be opened")]
+    Instances(#[from] RuntimeError),
+    /// The host key could not be read or made.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+}
+
+impl AgentError {
+    fn exit_code(&self) -> ExitCode {
+        if matches!(self, AgentError::Settings(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
+    }
+}
+
+fn list(errors: &[SettingsError]) -> String {
+    errors.iter().map(|error| error_chain(error)).collect::<Vec<_>>().join("; ")
+}
+
+/// Where things stand in the data directory.
+#[derive(Debug, Clone)]
+pub struct Layout(PathBuf);
+
+impl Layout {
+    /// The layout of a data directory.
+    pub fn new(data_dir: &Path) -> Self {
+        Self(data_dir.to_owned())
+    }
+
+    /// The agent's Unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.0.join("agent.sock")
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Makes every folder, readable by the agent's own user only.
+    fn make(&self) -> Result<(), AgentError> {
+        let names = ["", "keys", "repos", "hooks", "artifacts", "cache", "logs", "instances"];
+        names.iter().map(|name| self.folder(name)).try_for_each(|path| {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.map_err(|source| AgentError::Folder { path, source })
+        })
+    }
+}
+
+/// Runs the agent in the foreground until SIGTERM or Ctrl-C.
+pub fn serve(config: Option<PathBuf>) -> ExitCode {
+    let passed = Passed::from_environment();
+    let outcome = telemetry::init().map_err(AgentError::from).and_then(|()| {
+        block_on(async {
+            let agent = Agent::start(Sources::of_process(config), passed).await?;
+            notify_systemd(&[sd_notify::NotifyState::Ready]);
+            wait_for_signal().await?;
+            notify_systemd(&[sd_notify::NotifyState::Stopping]);
+            agent.stop().await;
+            Ok(())
+        })
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::trouble(&error_chain(&error), None);
+            error.exit_code()
+        }
+    }
+}
+
+/// Runs a future to its end on a runtime of its own.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, AgentError>>) -> Result<T, AgentError> {
+    // A write beyond the file size limit shall be an error, not the end of the agent.
+    // SAFETY: SIG_IGN installs no handler, and no other thread runs yet.
+    let _previous = unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AgentError::Runtime)?;
+    runtime.block_on(future)
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+pub(crate) async fn wait_for_signal() -> Result<(), AgentError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Runtime)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn notify_systemd(states: &[sd_notify::NotifyState]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}
+
+/// A running agent.
+pub struct Agent {
+    platform: Platform,
+    addresses: Addresses,
+    doors: Tasks,
+    visitors: Tasks,
+    core: Tasks,
+}
+
+impl Agent {
+    /// Opens what is kept, brings what runs in line with it, then opens the doors.
+    pub async fn start(sources: Sources, mut passed: Passed) -> Result<Self, AgentError> {
+        let core = Tasks::new();
+        let handle = SettingsHandle::start(sources, &core).map_err(AgentError::Settings)?;
+        let settings = handle.current();
+        let layout = Layout::new(&settings.data_dir);
+        layout.make()?;
+        tracing::info!(data_dir = %settings.data_dir.display(), version = env!("CARGO_PKG_VERSION"), "agent starts");
+
+        let store = Store::open(&layout.folder("store.redb"), &layout.folder("keys").join("store.key"))?;
+        let listeners = Listeners::bind(&settings, &layout, &mut passed)?;
+        let addresses = listeners.addresses(&settings)?;
+
+        let (visitors, doors) = (Tasks::new(), Tasks::new());
+        let proxy = Proxy::new(ProxyLimits::default(), visitors.child());
+        let deployer = open_deployer(store, &layout, &handle, &core, Arc::clone(&proxy), addresses).await?;
+        let recovery = deployer.recover().await?;
+        tracing::info!(?recovery, "first reconcile done");
+
+        let access = HookAccess { socket: layout.socket(), binary: own_binary() };
+        let platform = Platform::new(deployer, access, addresses);
+        listeners.serve(&platform, &proxy, &visitors, &doors, health(&handle, &platform), &layout)?;
+        tracing::info!(ssh = %addresses.ssh, http = %addresses.http, api = %addresses.api, "every door is open");
+        Ok(Self { platform, addresses, doors, visitors, core })
+    }
+
+    /// Every operation, for a caller in the same process.
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// Where the doors listen.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Stops in the reverse order of the start: no new work, then the work under way, then the owners of the apps.
+    /// Instances keep running; the next agent adopts them.
+    pub async fn stop(self) {
+        let steps = [
+            (&self.doors, DOORS_STOP, "doors"),
+            (&self.visitors, PROXY_STOP, "proxy"),
+            (&self.core, CORE_STOP, "core"),
+        ];
+        for (tasks, budget, name) in steps {
+            let left = tasks.stop(budget).await;
+            if left.is_empty() {
+                tracing::info!("{name} stopped");
+            } else {
+                tracing::warn!(tasks = ?left, "{name} did not stop in time");
+            }
+        }
+    }
+}
+
+async fn open_deployer(
+    store: Store,
+    layout: &Layout,
+    handle: &SettingsHandle,
+    core: &Tasks,
+    proxy: Arc<Proxy>,
+    addresses: Addresses,
+) -> Result<Deployer, AgentError> {
+    let settings = handle.current();
+    let logs = Logs::open(layout.folder("logs"), LogLimits::from(&settings.logs))?;
+    core.spawn("log sweep", logs.clone().keep_swept(core.clone(), core.shutdown_token()));
+    let hooks_dir = layout.folder("hooks");
+    install_hooks(&hooks_dir).map_err(|source| AgentError::Folder { path: hooks_dir.clone(), source })?;
+    let repositories = Repositories::new(layout.folder("repos"), hooks_dir);
+    repositories.sweep_quarantines()?;
+    let builder = Builder::new(layout.folder("cache"), handle.watch(), core.clone());
+    let instances = layout.folder("instances");
+    let ports = settings.runtime.port_range.clone();
+    let runtime =
+        ProcessBackend::open(instances, ShimCommand::own(), ports, logs.clone(), core.clone()).await?;
+    Ok(Deployer::new(Parts {
+        store,
+        logs,
+        repositories,
+        builder,
+        runtime: Arc::new(runtime),
+        proxy,
+        tasks: core.clone(),
+        settings: handle.watch(),
+        site: Site { http_port: addresses.http.port() },
+    }))
+}
+
+/// The binary that hooks execute: this very one, also after its file was replaced by an upgrade.
+fn own_binary() -> PathBuf {
+    PathBuf::from(format!("/proc/{}/exe", std::process::id()))
+}
+
+fn health(handle: &SettingsHandle, platform: &Platform) -> HealthSource {
+    let (handle, platform) = (handle.clone(), platform.clone());
+    Arc::new(move || {
+        let settings = handle.problem().map_or_else(Part::ok, Part::degraded);
+        let tasks = match platform.panics() {
+            0 => Part::ok(),
+            count => Part::degraded(format!("{count} tasks have panicked since the start")),
+        };
+        Health::default().with("settings", settings).with("tasks", tasks)
+    })
+}
+
+/// The listeners of all doors, bound and not yet served.
+struct Listeners {
+    ssh: TcpListener,
+    http: TcpListener,
+    api: TcpListener,
+    local: UnixListener,
+    host_key: HostKey,
+}
+
+impl Listeners {
+    fn bind(settings: &Settings, layout: &Layout, passed: &mut Passed) -> Result<Self, AgentError> {
+        let path = layout.socket();
+        let local =
+            autostack_local::server::bind(&path).map_err(|source| AgentError::Socket { path, source })?;
+        Ok(Self {
+            ssh: passed.listener("ssh", "ssh.listen", settings.ssh.listen)?,
+            http: passed.listener("http", "http.listen", settings.http.listen)?,
+            api: passed.listener("api", "api.listen", settings.api.listen)?,
+            local,
+            host_key: HostKey::open(&layout.folder("keys").join("ssh_host_ed25519"))?,
+        })
+    }
+
+    /// Where they listen; a port of 0 in the settings has become a real one.
+    fn addresses(&self, settings: &Settings) -> Result<Addresses, ListenError> {
+        let of = |listener: &TcpListener, key: &'static str, address: SocketAddr| {
+            listener.local_addr().map_err(|source| ListenError { address, key, source })
+        };
+        Ok(Addresses {
+            ssh: of(&self.ssh, "ssh.listen", settings.ssh.listen)?,
+            http: of(&self.http, "http.listen", settings.http.listen)?,
+            api: of(&self.api, "api.listen", settings.api.listen)?,
+        })
+    }
+
+    fn serve(
+        self,
+        platform: &Platform,
+        proxy: &Arc<Proxy>,
+        visitors: &Tasks,
+        doors: &Tasks,
+        health: HealthSource,
+        layout: &Layout,
+    ) -> Result<(), AgentError> {
+        let (proxy, stop) = (Arc::clone(proxy), visitors.shutdown_token());
+        visitors.spawn("proxy", async move { proxy.serve(self.http, stop).await });
+        let local = autostack_local::server::serve(
+            self.local,
+            layout.socket(),
+            platform.clone(),
+            visitors.clone(),
+            visitors.shutdown_token(),
+        );
+        visitors.spawn("local door", local);
+        let api = autostack_api::serve(self.api, health, doors.clone(), doors.shutdown_token());
+        doors.spawn("api door", api);
+        let ssh =
+            autostack_ssh::Server::new(platform.clone(), self.host_key, Limits::default(), doors.clone());
+        let stop = doors.shutdown_token();
+        doors.spawn("ssh door", async move { ssh.serve(self.ssh, stop).await });
+        Ok(())
+    }
+}
