@@ -7,12 +7,15 @@
 //! | [`backend`] | the contract: [`Backend`] and its words |
 //! | [`process`] | instances as processes, each under a shim of its own: needs no engine |
 //! | [`memory`] | instances without processes, scripted, for the tests of the rows above |
+//! | `contract` | the contract as a test suite, with the feature of that name |
 //!
 //! Invariants: an instance outlives the agent; a signal goes only to a process whose identity was
 //! verified; what is stopped leaves no process, port or file behind; a line of output reaches the log
 //! once. A runtime decides nothing: what should run, and when it is ready, is for the rows above.
 
 pub mod backend;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 pub mod memory;
 pub mod process;
 

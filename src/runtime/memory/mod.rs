@@ -8,3 +8,6 @@ mod program;
 
 pub use backend::MemoryBackend;
 pub use program::{Listens, OnTerm, Program};
+
+#[cfg(test)]
+mod tests;

@@ -49,3 +49,6 @@ pub use shim_command::ShimCommand;
 
 /// How long a one-off may take to end once it was cancelled or its agent has ended.
 const ONE_OFF_GRACE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+//! The process runtime with real processes.
+//!
+//! [`world`] makes a backend in a folder of its own; the shim is this test binary. [`contract`] is what
+//! every backend keeps; [`environment`] what a program finds; [`tree`] the end of all that descends from
+//! it; [`adoption`] what an agent finds when it comes back; [`crash`] an agent killed in the middle;
+//! [`output`] lines on their way.
+
+mod adoption;
+mod contract;
+mod crash;
+mod environment;
+mod output;
+mod tree;
+mod world;

@@ -1,0 +1,178 @@
+//! A backend in a folder of its own, and the shim inside of the test binary.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use autostack_base::{settings::PortRange, tasks::Tasks};
+use autostack_domain::{EnvMap, InstanceId, InstanceSpec, ProcessType, ReleaseNumber};
+use autostack_logs::{LogLimits, Logs};
+use tempfile::TempDir;
+
+use crate::{
+    Backend, ProcessBackend, ShimCommand,
+    process::{
+        output::OutputLimits,
+        procfs::{MARK, Stat, mark_of, processes},
+        shim_main,
+    },
+};
+
+/// The first argument of a test binary that is to be a shim.
+const SHIM: &str = "shim-of-the-tests";
+
+/// Runs before `main`, where the test harness would make threads: a shim has one.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BE_A_SHIM: extern "C" fn() = {
+    extern "C" fn be_a_shim() {
+        let mut args = env::args_os().skip(1);
+        if args.next().as_deref() == Some(OsStr::new(SHIM)) {
+            let done = shim_main(args) == ExitCode::SUCCESS;
+            std::process::exit(i32::from(!done));
+        }
+    }
+    be_a_shim
+};
+
+/// How long anything may take that takes no time.
+pub(super) const SOON: Duration = Duration::from_secs(20);
+
+/// A folder with logs and instances, and the backend in it.
+pub(super) struct World {
+    pub(super) dir: TempDir,
+    pub(super) logs: Logs,
+    pub(super) tasks: Tasks,
+    pub(super) backend: ProcessBackend,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        Self::with(OutputLimits::default()).await
+    }
+
+    pub(super) async fn with(limits: OutputLimits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("app")).unwrap();
+        Self::open(dir, limits).await
+    }
+
+    async fn open(dir: TempDir, limits: OutputLimits) -> Self {
+        let (logs, tasks) = (open_logs(dir.path()), Tasks::new());
+        let backend = open_backend(dir.path(), &logs, &tasks, limits).await;
+        Self { dir, logs, tasks, backend }
+    }
+
+    /// The agent goes away and comes back; `meanwhile` happens in between.
+    pub(super) async fn reopened(self, meanwhile: impl FnOnce(&Path)) -> Self {
+        let Self { dir, logs, tasks, backend } = self;
+        drop(backend);
+        assert!(tasks.wait(SOON).await.is_empty());
+        drop(logs);
+        meanwhile(dir.path());
+        Self::open(dir, OutputLimits::default()).await
+    }
+
+    pub(super) fn spec(&self, command: &str) -> InstanceSpec {
+        spec(self.dir.path(), command)
+    }
+
+    pub(super) fn instance_dir(&self, id: &InstanceId) -> PathBuf {
+        self.dir.path().join("instances").join(id.as_str())
+    }
+
+    /// Starts a command and gives its spec.
+    pub(super) async fn start(&self, command: &str) -> InstanceSpec {
+        let spec = self.spec(command);
+        self.backend.start(&spec).await.unwrap();
+        spec
+    }
+
+    /// The lines of an instance so far.
+    pub(super) fn lines(&self, spec: &InstanceSpec) -> Vec<String> {
+        let found = crate::contract::lines_of(&self.logs, spec).unwrap();
+        found.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// Waits until an instance has said so many lines.
+    pub(super) async fn said(&self, spec: &InstanceSpec, lines: usize) -> Vec<String> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let found = self.lines(spec);
+            if found.len() >= lines {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "{} said {found:?}", spec.id);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+pub(super) fn open_logs(dir: &Path) -> Logs {
+    let limits = LogLimits { app_bytes_max: 1 << 30, ..LogLimits::default() };
+    Logs::open(dir.join("logs"), limits).unwrap()
+}
+
+pub(super) async fn open_backend(
+    dir: &Path,
+    logs: &Logs,
+    tasks: &Tasks,
+    limits: OutputLimits,
+) -> ProcessBackend {
+    // A stretch for each test process, as they run side by side.
+    let first = 20_000 + u16::try_from(std::process::id() % 40).unwrap() * 200;
+    let ports = PortRange(first..=first + 199);
+    let instances = dir.join("instances");
+    ProcessBackend::open_with(&instances, shim(), ports, logs.clone(), tasks, limits).await.unwrap()
+}
+
+pub(super) fn shim() -> ShimCommand {
+    ShimCommand { program: PathBuf::from("/proc/self/exe"), args: vec![OsString::from(SHIM)] }
+}
+
+pub(super) fn spec(dir: &Path, command: &str) -> InstanceSpec {
+    let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+    let (app, process) = ("shop".parse().unwrap(), ProcessType::web());
+    InstanceSpec {
+        id: InstanceId::compose(&app, &process, 1, u32::try_from(random >> 32).unwrap()),
+        app,
+        release: ReleaseNumber(1),
+        process,
+        index: 1,
+        command: command.to_owned(),
+        dir: dir.join("app"),
+        env: EnvMap::new(),
+    }
+}
+
+/// The processes that carry the mark of an instance, its shim included.
+pub(super) fn marked(id: &InstanceId) -> Vec<Stat> {
+    let all = processes().unwrap();
+    all.into_iter().filter(|stat| mark_of(stat.pid).as_deref() == Some(id.as_str())).collect()
+}
+
+/// Children of this process that nobody has waited for.
+pub(super) fn zombies() -> Vec<Stat> {
+    let own = i32::try_from(std::process::id()).unwrap();
+    processes().unwrap().into_iter().filter(|stat| stat.parent == own && stat.state == b'Z').collect()
+}
+
+/// Waits until it is so; level, not edge.
+pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_mark_is_spelled_as_documented() {
+    assert_eq!(MARK, "AUTOSTACK_INSTANCE");
+}
