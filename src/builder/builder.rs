@@ -4,7 +4,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use autostack_base::{settings::SettingsWatch, tasks::Tasks};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    diagnose,
+    cache, diagnose,
     environment::Environment,
     plan::{BuildPlan, Step},
     process::{self, Ended, Surroundings, Tail},
@@ -72,6 +72,7 @@ impl Builder {
         let _slot = self.wait_for_slot(log, cancel).await?;
         let limit = self.inner.settings.borrow().build.timeout;
         let app_cache = self.inner.cache_dir.join(app.as_str());
+        self.bound_cache(app_cache.clone(), log).await;
         let tools = Toolchains::of(env);
         let environment = Environment::prepare(plan, env, dir, &app_cache, &tools)
             .map_err(|error| storage_failure("the build's folders could not be made", &error))?;
@@ -105,6 +106,18 @@ impl Builder {
         match fs::remove_dir_all(self.inner.cache_dir.join(app.as_str())) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
+        }
+    }
+
+    /// A cache that cannot be bounded costs space, never this build.
+    async fn bound_cache(&self, app_cache: PathBuf, log: &BuildLog) {
+        let look = move || cache::keep_within(&app_cache, cache::CACHE_BYTES_MAX, SystemTime::now());
+        match self.inner.tasks.blocking("size of a build cache", look).await {
+            Ok(Ok(Some(bytes))) => {
+                log.detail(format!("The build cache had grown to {} MiB and was emptied", bytes >> 20));
+            }
+            Ok(Ok(None)) | Err(_) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the size of a build cache could not be bounded"),
         }
     }
 

@@ -14,7 +14,7 @@ use autostack_domain::{
 
 use crate::{
     draft::{Context, Draft, bad_app_file},
-    plan::{BuildPlan, Recipe, Step},
+    plan::{BuildPlan, Step},
     recipes::{commands, fallback, node, python, static_site},
     source::{Source, SourceError},
     toolchains::Toolchains,
@@ -36,6 +36,9 @@ pub fn plan(dir: &Path, tools: &Toolchains) -> Result<BuildPlan, Failure> {
     let mut draft = choose(&context, has_procfile)?;
     if has_procfile {
         draft.because(format!("Procfile found: {}", listed(&procfile)));
+        if let Some(web) = context.procfile_web() {
+            draft.because(format!("Start command: {web} (Procfile)"));
+        }
     }
     draft.processes.extend(procfile.0.clone());
     if draft.processes.keys().any(autostack_domain::ProcessType::is_web) {
@@ -95,11 +98,6 @@ fn finish(mut draft: Draft, app_json: AppJson) -> Result<BuildPlan, Failure> {
         .collect();
     if !strays.is_empty() {
         draft.warn(format!("app.json: no such process type: {}", strays.join(", ")));
-    }
-    for (process, command) in &draft.processes {
-        if process.is_web() && draft.recipe != Recipe::Procfile && draft.recipe != Recipe::Shell {
-            draft.reasons.push(format!("Start command: {command}"));
-        }
     }
     Ok(BuildPlan {
         recipe: draft.recipe,

@@ -69,9 +69,12 @@ impl Draft {
         self.warnings.push(warning.into());
     }
 
-    /// Guesses the start command of a process type; the Procfile may still say otherwise.
-    pub(crate) fn guess(&mut self, process: ProcessType, command: impl Into<String>) {
-        self.processes.insert(process, command.into());
+    /// Guesses the start command of a process type and says why; the Procfile may still say otherwise.
+    pub(crate) fn guess(&mut self, process: ProcessType, command: impl Into<String>, because: &str) {
+        let command = command.into();
+        let what = if process.is_release() { "Before each release" } else { "Start command" };
+        self.because(format!("{what}: {command} ({because})"));
+        self.processes.insert(process, command);
     }
 
     /// Sets a variable of every process of the app.

@@ -16,7 +16,13 @@ use crate::{
     tree::MARK,
 };
 
-/// Variables by which a build could reach beyond its own: set by the platform, never by the config.
+/// The certificates that Debian and its kin trust.
+const HOST_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// How tools are told of them. Node.js, uv and Poetry bring lists of their own, and a host whose operator
+/// added a certificate (a proxy, an internal registry) could not build with those.
+const CERTIFICATE_VARIABLES: [&str; 3] = ["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
+
+/// The variables and folders of one build.
 pub(crate) struct Environment {
     build_id: String,
     bare: EnvMap,
@@ -46,8 +52,14 @@ impl Environment {
         bare.put("LANG", "C.UTF-8");
         bare.put(MARK, &build_id);
 
-        // From weak to strong: defaults of the recipe, the app's config, what the build cannot do without.
+        // From weak to strong: what the host trusts, defaults of the recipe, the app's config, what the
+        // build cannot do without.
         let mut whole = EnvMap::new();
+        if Path::new(HOST_CERTIFICATES).is_file() {
+            for variable in CERTIFICATE_VARIABLES {
+                whole.put(variable, HOST_CERTIFICATES);
+            }
+        }
         for (name, value) in &plan.launch.vars {
             set(&mut whole, name, value.as_bytes())?;
         }

@@ -13,6 +13,7 @@
 //! | `builder` | [`Builder`]: runs a plan in the artifact |
 //! | `environment`, `process`, `tree` | what a step sees, how it runs, how everything it started ends |
 //! | `reuse` | `node_modules` and `.venv` of the last build, where nothing that decides them changed |
+//! | `cache` | the bound of an app's cache |
 //! | `slots` | how many builds run at once |
 //! | `diagnose` | output of a failed tool → what to do |
 //!
@@ -21,6 +22,7 @@
 //! is left.
 
 mod builder;
+mod cache;
 mod detect;
 mod diagnose;
 mod draft;
@@ -33,6 +35,9 @@ mod slots;
 mod source;
 mod toolchains;
 mod tree;
+
+#[cfg(test)]
+mod scenarios;
 
 pub use builder::Builder;
 pub use detect::plan;

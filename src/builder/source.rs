@@ -103,10 +103,14 @@ impl Source {
         Ok(Some(content))
     }
 
-    /// The text of a file to look for words in: bytes that are not UTF-8 are replaced; a file that is not
-    /// there, or too large to be meant, is empty.
+    /// The text of a file to look for words in: its head, if it is large; bytes that are not UTF-8 are
+    /// replaced; a file that is not there is empty.
     pub(crate) fn words(&self, path: &str) -> String {
-        let content = self.read(path).ok().flatten().unwrap_or_default();
+        let mut content = Vec::new();
+        if let Some((file, _)) = self.open_file(path) {
+            // What was read before an error is as good as a shorter file.
+            let _ = file.take(FILE_BYTES_MAX).read_to_end(&mut content);
+        }
         String::from_utf8_lossy(&content).into_owned()
     }
 
@@ -170,6 +174,7 @@ mod tests {
         let source = Source::open(tree.path()).unwrap();
         assert_eq!(source.read("package.json").unwrap(), None);
         assert!(matches!(source.read("app.json"), Err(SourceError::TooLarge { .. })));
-        assert_eq!(source.words("app.json"), "");
+        assert_eq!(source.words("app.json").len() as u64, FILE_BYTES_MAX);
+        assert_eq!(source.words("package.json"), "");
     }
 }

@@ -59,8 +59,7 @@ pub(crate) fn shell(context: &Context) -> Option<Draft> {
     let mut draft = Draft::new(Recipe::Shell);
     let is_executable = context.source.has_executable("start.sh");
     let command = if is_executable { "./start.sh" } else { "sh start.sh" };
-    draft.because(format!("start.sh found: {command}"));
-    draft.guess(ProcessType::web(), command);
+    draft.guess(ProcessType::web(), command, "start.sh");
     Some(draft)
 }
 
@@ -78,7 +77,13 @@ pub(crate) fn no_recipe(context: &Context) -> Failure {
     if let Some((folder, file)) = misplaced(context, &names) {
         let cause =
             format!("no recipe fits: the app seems to be in {folder}, not at the top ({folder}{file})");
-        let hint = format!("push that folder: git push REMOTE $(git subtree split --prefix {folder}):main");
+        // The line is meant to be pasted into a shell: no name that a shell would read as more than a name.
+        let is_plain = folder.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte));
+        let hint = if is_plain {
+            format!("push that folder: git push REMOTE $(git subtree split --prefix {folder}):main")
+        } else {
+            "push that folder as a repository of its own".to_owned()
+        };
         return Failure::new(Stage::Detect, FailureKind::NoRecipe, cause).evidence(evidence).hint(hint);
     }
     let cause = match found_kinds(context).first() {

@@ -77,8 +77,7 @@ fn guess_start(
     if let Some(start) = package.scripts.get("start") {
         let has_hooks = ["prestart", "poststart"].iter().any(|hook| package.scripts.contains_key(*hook));
         let command = if has_hooks { manager.run("start") } else { start.clone() };
-        draft.because("start script of package.json runs as web");
-        draft.guess(ProcessType::web(), command);
+        draft.guess(ProcessType::web(), command, "start script of package.json");
         return Ok(());
     }
     let site = SITE_FRAMEWORKS.iter().find(|(name, _, _)| {
@@ -96,8 +95,7 @@ fn guess_start(
         return Ok(());
     }
     if let Some((file, because)) = package.main_file(context) {
-        draft.because(format!("{file} runs as web, because of {because}"));
-        draft.guess(ProcessType::web(), format!("node {}", shell_word(&file)));
+        draft.guess(ProcessType::web(), format!("node {}", shell_word(&file)), because);
         return Ok(());
     }
     if !context.procfile.0.is_empty() {

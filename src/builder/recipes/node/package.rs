@@ -109,6 +109,6 @@ impl Package {
             }
         }
         let file = MAIN_FILES.into_iter().find(|file| context.source.has_file(file))?;
-        Some((file.to_owned(), "its name"))
+        Some((file.to_owned(), "the usual name"))
     }
 }

@@ -67,7 +67,7 @@ struct AppObject {
 pub(crate) fn guess(
     context: &Context,
     declared: &mut Declared,
-    has_environment: bool,
+    interpreter: &str,
     draft: &mut Draft,
 ) -> Result<(), Failure> {
     if context.procfile_web().is_some() {
@@ -84,21 +84,22 @@ pub(crate) fn guess(
     let scripts = SCRIPTS.into_iter().find(|file| context.source.has_file(file));
     let streamlit = declared.has("streamlit").then_some(scripts.or(Some("streamlit_app.py"))).flatten();
     if let Some(script) = streamlit.filter(|script| context.source.has_file(script)) {
-        draft.because(format!("streamlit and {script} found"));
         let line = format!("streamlit run {script} --server.address 0.0.0.0 --server.port $PORT");
-        draft.guess(ProcessType::web(), format!("{line} --server.headless true"));
+        draft.guess(
+            ProcessType::web(),
+            format!("{line} --server.headless true"),
+            "streamlit in the dependencies",
+        );
         return Ok(());
     }
-    // Without an environment of its own the app runs on the host's python3.
-    let python = if has_environment { "python" } else { "python3" };
+    // Without an environment of its own the app runs on the host's interpreter.
+    let python = if declared.source.is_some() { "python" } else { interpreter };
     if let Some(script) = scripts {
-        draft.because(format!("{script} runs as web, because of its name"));
-        draft.guess(ProcessType::web(), format!("{python} {script}"));
+        draft.guess(ProcessType::web(), format!("{python} {script}"), "the usual name");
         return Ok(());
     }
     if let Some(script) = &declared.script {
-        draft.because(format!("{script} runs as web, the script of pyproject.toml"));
-        draft.guess(ProcessType::web(), script.clone());
+        draft.guess(ProcessType::web(), script.clone(), "the script of pyproject.toml");
         return Ok(());
     }
     if !context.procfile.0.is_empty() {
@@ -123,7 +124,6 @@ fn guess_django(context: &Context, declared: &Declared, draft: &mut Draft) {
         folder.map(|name| name.trim_end_matches('/').to_owned())
     };
     let (wsgi, asgi) = (holds("wsgi.py"), holds("asgi.py"));
-    draft.because("manage.py found: Django");
     let command = match (wsgi, asgi) {
         (Some(project), _) if declared.has("gunicorn") => {
             format!("gunicorn --bind 0.0.0.0:$PORT {project}.wsgi")
@@ -144,13 +144,12 @@ fn guess_django(context: &Context, declared: &Declared, draft: &mut Draft) {
             "python manage.py runserver --noreload 0.0.0.0:$PORT".to_owned()
         }
     };
-    draft.guess(ProcessType::web(), command);
+    draft.guess(ProcessType::web(), command, "manage.py");
     // nixpacks migrates whenever an instance starts; once a release is enough, and a failure rejects it.
     if context.procfile.0.is_empty()
         && let Ok(release) = ProcessType::RELEASE.parse()
     {
-        draft.because("Migrations run before each release: python manage.py migrate --noinput");
-        draft.guess(release, "python manage.py migrate --noinput");
+        draft.guess(release, "python manage.py migrate --noinput", "manage.py");
     }
 }
 
@@ -173,7 +172,7 @@ pub(crate) fn add_django_assets(context: &Context, declared: &Declared, draft: &
 
 fn guess_server(context: &Context, object: &AppObject, declared: &mut Declared, draft: &mut Draft) {
     let (folder, module) = module_of(context, object.file);
-    draft.because(format!("{} object {} found in {}", object.framework, object.name, object.file));
+    let because = format!("{} object {} in {}", object.framework, object.name, object.file);
     let target = format!("{module}:{}", object.name);
     let quoted = if object.is_factory { format!("'{target}'") } else { target.clone() };
     let command = match object.interface {
@@ -205,7 +204,7 @@ fn guess_server(context: &Context, object: &AppObject, declared: &mut Declared, 
         }
         Interface::Wsgi => format!("python {}", object.file),
     };
-    draft.guess(ProcessType::web(), command);
+    draft.guess(ProcessType::web(), command, &because);
 }
 
 /// An ASGI framework has no server of its own; where pip installs, one can be added.

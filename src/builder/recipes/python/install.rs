@@ -1,7 +1,5 @@
 //! How the declared dependencies get into `.venv`.
 
-use autostack_domain::Failure;
-
 use super::declared::{Declaration, Declared};
 use crate::{
     draft::{Context, Draft},
@@ -12,10 +10,10 @@ use crate::{
 const VENV: &str = ".venv";
 
 /// Adds the steps and caches that make the virtual environment; none where nothing is declared.
-pub(crate) fn add_steps(context: &Context, declared: &Declared, draft: &mut Draft) -> Result<(), Failure> {
+pub(crate) fn add_steps(context: &Context, declared: &Declared, interpreter: &str, draft: &mut Draft) {
     let Some(source) = declared.source else {
         draft.because("No dependencies declared: standard library only, nothing to install");
-        return Ok(());
+        return;
     };
     draft.launch_path(&format!("{VENV}/bin"));
     match source {
@@ -25,23 +23,22 @@ pub(crate) fn add_steps(context: &Context, declared: &Declared, draft: &mut Draf
             let reuse = declared.is_pinned.then(|| Reuse {
                 folder: VENV.to_owned(),
                 decided_by: vec!["requirements.txt".to_owned()],
-                tool: "python3".to_owned(),
+                tool: interpreter.to_owned(),
             });
-            with_pip(&pip, reuse, draft);
+            with_pip(&pip, reuse, interpreter, draft);
         }
         Declaration::Package => {
             draft.because("pyproject.toml or setup.py describes a package: pip install .");
-            with_pip(&format!("install .{}", added(declared)), None, draft);
+            with_pip(&format!("install .{}", added(declared)), None, interpreter, draft);
         }
         Declaration::Dependencies => {
             draft.because("pyproject.toml lists dependencies: pip install");
             let quoted: Vec<String> = declared.listed.iter().map(|entry| quoted(entry)).collect();
-            with_pip(&format!("install {}{}", quoted.join(" "), added(declared)), None, draft);
+            with_pip(&format!("install {}{}", quoted.join(" "), added(declared)), None, interpreter, draft);
         }
-        Declaration::Uv => with_uv(context, draft),
-        Declaration::Poetry => with_poetry(draft),
+        Declaration::Uv => with_uv(context, interpreter, draft),
+        Declaration::Poetry => with_poetry(interpreter, draft),
     }
-    Ok(())
 }
 
 /// What the recipe installs beside the declared.
@@ -50,11 +47,11 @@ fn added(declared: &Declared) -> String {
 }
 
 /// pip of the app's cache installs into an environment that holds no pip.
-fn with_pip(arguments: &str, reuse: Option<Reuse>, draft: &mut Draft) {
-    add_tool("pip", "'pip>=22.3'", draft);
+fn with_pip(arguments: &str, reuse: Option<Reuse>, interpreter: &str, draft: &mut Draft) {
+    add_tool("pip", "'pip>=22.3'", interpreter, draft);
     draft.cache(CacheFolder::new("pip", "PIP_CACHE_DIR"));
     let command = format!(
-        "python3 -m venv --without-pip {VENV} &&\n\"$AUTOSTACK_PIP/bin/pip\" --python {VENV}/bin/python {arguments}"
+        "{interpreter} -m venv --without-pip {VENV} &&\n\"$AUTOSTACK_PIP/bin/pip\" --python {VENV}/bin/python {arguments}"
     );
     let step = Step::new("Installing dependencies", command)
         .known_as(format!("pip {arguments}"))
@@ -68,14 +65,14 @@ fn with_pip(arguments: &str, reuse: Option<Reuse>, draft: &mut Draft) {
 
 /// `uv sync` makes `.venv` itself. uv of the host is taken where there is one; it reads the locks of all
 /// versions before its own.
-fn with_uv(context: &Context, draft: &mut Draft) {
+fn with_uv(context: &Context, interpreter: &str, draft: &mut Draft) {
     let line = "uv sync --frozen --no-dev --compile-bytecode";
     draft.because("uv.lock found: uv sync --frozen --no-dev");
     draft.cache(CacheFolder::new("uv", "UV_CACHE_DIR"));
     let command = if context.tools.has("uv") {
         line.to_owned()
     } else {
-        add_tool("uv", "uv", draft);
+        add_tool("uv", "uv", interpreter, draft);
         line.replacen("uv", "\"$AUTOSTACK_UV/bin/uv\"", 1)
     };
     let step = Step::new("Installing dependencies", command)
@@ -87,10 +84,10 @@ fn with_uv(context: &Context, draft: &mut Draft) {
     draft.steps.push(step);
 }
 
-fn with_poetry(draft: &mut Draft) {
+fn with_poetry(interpreter: &str, draft: &mut Draft) {
     let line = "poetry install --only main --no-root --no-interaction";
     draft.because(format!("poetry.lock or [tool.poetry] found: {line}"));
-    add_tool("poetry", "poetry", draft);
+    add_tool("poetry", "poetry", interpreter, draft);
     draft.cache(CacheFolder::new("poetry", "POETRY_CACHE_DIR"));
     let command = line.replacen("poetry", "\"$AUTOSTACK_POETRY/bin/poetry\"", 1);
     let step = Step::new("Installing dependencies", command)
@@ -102,13 +99,13 @@ fn with_poetry(draft: &mut Draft) {
 
 /// Gets a tool from the registry into a virtual environment of its own in the app's cache, once for each
 /// version of Python.
-fn add_tool(name: &str, requirement: &str, draft: &mut Draft) {
+fn add_tool(name: &str, requirement: &str, interpreter: &str, draft: &mut Draft) {
     let variable = format!("AUTOSTACK_{}", name.to_ascii_uppercase());
     let mut cache = CacheFolder::new(format!("tools/{name}"), &variable);
-    cache.per_version_of = Some("python3".to_owned());
+    cache.per_version_of = Some(interpreter.to_owned());
     draft.cache(cache);
     let command = format!(
-        "python3 -m venv --clear \"${variable}\" &&\n\"${variable}/bin/pip\" install --quiet {requirement}"
+        "{interpreter} -m venv --clear \"${variable}\" &&\n\"${variable}/bin/pip\" install --quiet {requirement}"
     );
     let step = Step::new(format!("Getting {name}"), command).known_as(format!("pip install {requirement}"));
     draft.steps.push(step.env("PIP_DISABLE_PIP_VERSION_CHECK", "1").fills(&variable));

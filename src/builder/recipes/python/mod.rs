@@ -57,13 +57,33 @@ pub(crate) fn draft(context: &Context, markers: &Markers) -> Result<Draft, Failu
     draft.because(format!("{} found: Python", markers.because()));
     // Prints reach the log as they are made.
     draft.launch_var("PYTHONUNBUFFERED", "1");
-    draft.needs(context, "python3", markers.because())?;
+    let interpreter = interpreter(context, &mut draft);
+    draft.needs(context, &interpreter, markers.because())?;
     let mut declared = Declared::read(context)?;
-    let has_environment = declared.source.is_some();
-    entry::guess(context, &mut declared, has_environment, &mut draft)?;
-    install::add_steps(context, &declared, &mut draft)?;
+    entry::guess(context, &mut declared, &interpreter, &mut draft)?;
+    install::add_steps(context, &declared, &interpreter, &mut draft);
     entry::add_django_assets(context, &declared, &mut draft);
     Ok(draft)
+}
+
+/// The interpreter: of the version that the app asks for, if the host has it.
+fn interpreter(context: &Context, draft: &mut Draft) -> String {
+    let wanted = ["runtime.txt", ".python-version"].into_iter().find_map(|file| {
+        let text = context.source.words(file);
+        let version = text.lines().next()?.trim().trim_start_matches("python-").to_owned();
+        let minor = version.strip_prefix("3.")?.split('.').next()?.parse::<u8>().ok()?;
+        Some((file, minor))
+    });
+    let Some((file, minor)) = wanted else { return "python3".to_owned() };
+    let named = format!("python3.{minor}");
+    if context.tools.has(&named) {
+        draft.because(format!("{file} asks for Python 3.{minor}: {named}"));
+        return named;
+    }
+    draft.warn(format!(
+        "{file} asks for Python 3.{minor}, which is not installed; the host's python3 is used"
+    ));
+    "python3".to_owned()
 }
 
 /// A Python app whose `package.json` builds its assets.
