@@ -14,6 +14,7 @@ use tokio::time;
 use crate::{
     body::{AppBody, Progress, RequestBody, ResponseBody},
     claim::Claim,
+    guard::Call,
     headers,
     limits::UNSENT_MAX,
     pages::Page,
@@ -28,6 +29,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Outbound<'a> {
     pub(crate) visitor: &'a Arc<Visitor>,
+    pub(crate) call: &'a Call,
     /// The host as the table has it.
     pub(crate) name: &'a str,
     /// The host as the client wrote it.
@@ -251,7 +253,7 @@ fn respond(
     let visitor = outbound.visitor;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match asked {
-            Some(asked) => upgrade::switch(visitor, response, asked, claim),
+            Some(asked) => upgrade::switch(outbound, response, asked, claim),
             None => Page::broken_answer().answer(&http::HeaderMap::new()),
         };
     }

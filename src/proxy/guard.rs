@@ -13,13 +13,14 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
+use futures_util::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -43,13 +44,15 @@ pub(crate) struct Link {
     quiet_since_ms: AtomicU64,
     /// Number of the [`Refusal`] that the next request stands for; 0 for none.
     refusal: AtomicU8,
-    /// One of the constants below: what the bytes behind an upgrade request are.
-    upgrade: AtomicU8,
+    /// Requests that the service was called with.
+    called: AtomicUsize,
+    /// The request, counted from 1, up to which it is known that what follows is HTTP.
+    plain_up_to: AtomicUsize,
+    /// Whether what follows the last request is no longer HTTP.
+    has_switched: AtomicBool,
+    /// Wakes the guard when it waits for one of these two.
+    decided: AtomicWaker,
 }
-
-const UNDECIDED: u8 = 1;
-const DENIED: u8 = 2;
-const GRANTED: u8 = 3;
 
 impl Link {
     pub(crate) fn new() -> Arc<Link> {
@@ -58,34 +61,20 @@ impl Link {
             busy: AtomicUsize::new(0),
             quiet_since_ms: AtomicU64::new(0),
             refusal: AtomicU8::new(0),
-            upgrade: AtomicU8::new(DENIED),
+            called: AtomicUsize::new(0),
+            plain_up_to: AtomicUsize::new(0),
+            has_switched: AtomicBool::new(false),
+            decided: AtomicWaker::new(),
         })
     }
 
-    /// Notes that a request is being answered, until the note is dropped.
-    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+    /// Notes that the service was called with a request. To be called before anything else is done, and
+    /// without waiting: a refusal belongs to the request that hyper was given last.
+    pub(crate) fn begin(self: &Arc<Self>) -> Call {
         self.busy.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
-    }
-
-    /// The refusal that the current request stands for.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
-        Refusal::from_number(self.refusal.load(Ordering::Acquire))
-    }
-
-    /// The app switched protocols: what follows is no longer HTTP.
-    pub(crate) fn grant_upgrade(&self) {
-        self.upgrade.store(GRANTED, Ordering::Release);
-    }
-
-    /// The request has its answer, and if it asked for an upgrade, it did not get one.
-    pub(crate) fn settle_upgrade(&self) {
-        let _ = self.upgrade.compare_exchange(UNDECIDED, DENIED, Ordering::AcqRel, Ordering::Relaxed);
-    }
-
-    /// A new request asks for an upgrade.
-    fn ask_upgrade(&self) {
-        self.upgrade.store(UNDECIDED, Ordering::Release);
+        let number = self.called.fetch_add(1, Ordering::Relaxed) + 1;
+        let refusal = Refusal::from_number(self.refusal.load(Ordering::Acquire));
+        Call { refusal, number, busy: Busy(Arc::clone(self)) }
     }
 
     /// Since when the client has had all its answers; none while it waits for one.
@@ -93,6 +82,31 @@ impl Link {
         let is_busy = self.busy.load(Ordering::Relaxed) > 0;
         let since = Duration::from_millis(self.quiet_since_ms.load(Ordering::Relaxed));
         (!is_busy).then(|| self.started + since)
+    }
+}
+
+/// One call of the service.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// The refusal that the request stands for.
+    pub(crate) refusal: Option<Refusal>,
+    number: usize,
+    busy: Busy,
+}
+
+impl Call {
+    /// The app switched protocols: what follows the request is no longer HTTP.
+    pub(crate) fn grant_upgrade(&self) {
+        self.busy.0.has_switched.store(true, Ordering::Release);
+    }
+
+    /// The head of the answer is known. What follows the request is HTTP, unless an upgrade was granted.
+    pub(crate) fn answered(self) -> Busy {
+        let link = &self.busy.0;
+        link.plain_up_to.store(self.number, Ordering::Release);
+        // Costs next to nothing when the guard does not wait.
+        link.decided.wake();
+        self.busy
     }
 }
 
@@ -118,7 +132,8 @@ pub(crate) struct Guard<S> {
     /// Read but not handed on yet; the first `passed` bytes may be.
     held: BytesMut,
     passed: usize,
-    has_had_request: bool,
+    /// Requests handed on.
+    requests: usize,
     read_stall: Stall,
     write_stall: Stall,
     is_write_blocked: bool,
@@ -131,8 +146,8 @@ enum Phase {
     Head(EndFinder),
     Length(u64),
     Chunked(Chunks),
-    /// Behind a request that asks for an upgrade.
-    Undecided,
+    /// Behind a request that asks for an upgrade: the one of this number.
+    Undecided(usize),
     /// Not HTTP any more.
     Tunnel,
     /// Nothing: the request before was refused for this reason, hyper is to be told.
@@ -161,7 +176,7 @@ impl<S> Guard<S> {
             phase: Phase::Head(EndFinder::default()),
             held: BytesMut::new(),
             passed: 0,
-            has_had_request: false,
+            requests: 0,
             read_stall: Stall::default(),
             write_stall: Stall::default(),
             is_write_blocked: false,
@@ -195,7 +210,7 @@ impl<S> Guard<S> {
                     Err(BadFraming) => (0, Some(Phase::Broken)),
                 },
                 Phase::Tunnel => (rest.len(), None),
-                Phase::Undecided | Phase::Refusing(_) | Phase::Refused | Phase::Broken => return at,
+                Phase::Undecided(_) | Phase::Refusing(_) | Phase::Refused | Phase::Broken => return at,
             };
             at += passed;
             if let Some(next) = next {
@@ -206,13 +221,10 @@ impl<S> Guard<S> {
     }
 
     fn after(&mut self, head: head::Head) -> Phase {
-        self.has_had_request = true;
+        self.requests += 1;
         self.read_stall.moved();
         match head.framing {
-            Framing::Length(0) if head.wants_upgrade => {
-                self.link.ask_upgrade();
-                Phase::Undecided
-            }
+            Framing::Length(0) if head.wants_upgrade => Phase::Undecided(self.requests),
             Framing::Length(0) => Phase::next_head(),
             Framing::Length(bytes) => Phase::Length(bytes),
             Framing::Chunked => Phase::Chunked(Chunks::new()),
@@ -226,15 +238,16 @@ impl<S> Guard<S> {
         self.held = held;
     }
 
-    fn decide(&mut self) {
-        if !matches!(self.phase, Phase::Undecided) {
+    /// Goes on behind a request that asked for an upgrade, once it is known what follows.
+    fn decide(&mut self, cx: &Context<'_>) {
+        let Phase::Undecided(number) = self.phase else { return };
+        // hyper thinks that only the socket can wake it here.
+        self.link.decided.register(cx.waker());
+        if self.link.plain_up_to.load(Ordering::Acquire) < number {
             return;
         }
-        match self.link.upgrade.load(Ordering::Acquire) {
-            GRANTED => self.phase = Phase::Tunnel,
-            DENIED => self.phase = Phase::next_head(),
-            _ => return,
-        }
+        let has_switched = self.link.has_switched.load(Ordering::Acquire);
+        self.phase = if has_switched { Phase::Tunnel } else { Phase::next_head() };
         self.examine_held();
     }
 
@@ -271,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             Phase::Head(_) if self.held.is_empty() => return self.poll_idle_clock(cx),
             Phase::Head(_) => (self.limits.head_timeout, TooLate::Head),
             Phase::Length(_) | Phase::Chunked(_) => (self.limits.body_timeout, TooLate::Body),
-            Phase::Undecided | Phase::Tunnel | Phase::Refusing(_) | Phase::Refused | Phase::Broken => {
+            Phase::Undecided(_) | Phase::Tunnel | Phase::Refusing(_) | Phase::Refused | Phase::Broken => {
                 return Poll::Pending;
             }
         };
@@ -282,7 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// wound during the answer already, and looks again when it fires.
     fn poll_idle_clock(&mut self, cx: &mut Context<'_>) -> Poll<TooLate> {
         let limits = &self.limits;
-        let limit = if self.has_had_request { limits.idle_timeout } else { limits.head_timeout };
+        let limit = if self.requests > 0 { limits.idle_timeout } else { limits.head_timeout };
         let quiet_since = match self.link.quiet_since() {
             Some(since) if !self.is_write_blocked => since,
             _ => Instant::now(),
@@ -316,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Whether more may be read now.
     fn may_read(&self) -> bool {
         match self.phase {
-            Phase::Undecided => self.held.len() < HEAD_BYTES_MAX,
+            Phase::Undecided(_) => self.held.len() < HEAD_BYTES_MAX,
             Phase::Refusing(_) | Phase::Refused | Phase::Broken => false,
             Phase::Head(_) | Phase::Length(_) | Phase::Chunked(_) | Phase::Tunnel => true,
         }
@@ -324,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     /// One attempt to have something for hyper; `None` when nothing came of it and another is due.
     fn poll_once(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Option<io::Result<()>>> {
-        self.decide();
+        self.decide(cx);
         if self.passed > 0 {
             let now = self.passed.min(buf.remaining());
             buf.put_slice(&self.held[..now]);
@@ -348,7 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             _ => {}
         }
         let start = buf.filled().len();
-        let read = if self.held.is_empty() && !matches!(self.phase, Phase::Undecided) {
+        let read = if self.held.is_empty() && !matches!(self.phase, Phase::Undecided(_)) {
             self.poll_fill(cx, buf)
         } else {
             self.poll_hold(cx).map_ok(|read| {

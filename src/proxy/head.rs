@@ -157,7 +157,7 @@ fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
     let is_1_1 = match version {
         b"HTTP/1.1" => true,
         b"HTTP/1.0" => false,
-        other if other.starts_with(b"HTTP/") => return Err(Refusal::Version),
+        other if is_http_version(other) => return Err(Refusal::Version),
         _ => return Err(Refusal::RequestLine),
     };
     if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
@@ -167,8 +167,7 @@ fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
     if method == b"CONNECT" || method == b"TRACE" {
         return Err(Refusal::Method);
     }
-    let is_visible = |byte: &u8| (0x21..=0x7e).contains(byte) && *byte != b'#';
-    if !target.iter().all(is_visible) {
+    if !is_target(target) {
         return Err(Refusal::Target);
     }
     let authority = match target {
@@ -177,6 +176,21 @@ fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Refusal> {
         _ => Some(authority_of(target).ok_or(Refusal::Target)?),
     };
     Ok(RequestLine { is_1_1, authority })
+}
+
+fn is_http_version(version: &[u8]) -> bool {
+    let number = version.strip_prefix(b"HTTP/");
+    number.is_some_and(|number| number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.'))
+}
+
+/// Whether a target has only bytes that hyper takes: what RFC 3986 allows, and of the rest what browsers
+/// send as it is. A fragment is for the client only.
+fn is_target(target: &[u8]) -> bool {
+    let query_at = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let (path, query) = target.split_at(query_at);
+    let is_shared = |byte: u8| (0x21..=0x7e).contains(&byte) && !matches!(byte, b'#' | b'<' | b'>');
+    path.iter().all(|byte| is_shared(*byte) && *byte != b'`')
+        && query.iter().all(|byte| is_shared(*byte) && *byte != b'"')
 }
 
 /// Host and port of `http://HOST[:PORT][/…]`.
@@ -204,7 +218,7 @@ impl<'a> Fields<'a> {
         }
         // A line that starts with a blank (the folding of old) has no name and ends here.
         let colon = memchr::memchr(b':', line).ok_or(Refusal::Header)?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
         let is_value = |byte: &u8| matches!(byte, b'\t' | 0x20..=0x7e | 0x80..=0xff);
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) || !value.iter().all(is_value) {
             return Err(Refusal::Header);
@@ -318,33 +332,16 @@ pub(crate) fn split_port(value: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
+/// Without the blanks around it: spaces and tabs, and nothing else that is white (RFC 9110, 5.6.3).
+fn trim_blanks(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
 /// Bytes that may be in a method or a header name (RFC 9110, 5.6.2).
 fn is_token(byte: u8) -> bool {
-    const TOKEN: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            let is_other = matches!(
-                byte as u8,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            );
-            table[byte] = is_other || (byte as u8).is_ascii_alphanumeric();
-            byte += 1;
-        }
-        table
-    };
-    TOKEN[usize::from(byte)]
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }

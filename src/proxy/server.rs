@@ -127,8 +127,8 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 async fn connection(visitor: Arc<Visitor>, stream: TcpStream, peer: SocketAddr, stop: Stop) {
     let guard = Guard::new(stream, Arc::clone(&visitor.link), Arc::clone(&visitor.proxy.limits));
     let service = service_fn(move |request| {
-        let visitor = Arc::clone(&visitor);
-        async move { Ok::<_, std::convert::Infallible>(visitor.answer(request).await) }
+        let answer = Arc::clone(&visitor).answer(request);
+        async move { Ok::<_, std::convert::Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

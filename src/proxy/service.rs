@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use crate::{
     body::ResponseBody,
     forward::{self, Outbound},
-    guard::Link,
+    guard::{Call, Link},
     head::split_port,
     headers::Client,
     pages::Page,
@@ -32,25 +32,30 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    /// Answers one request. Never fails: what goes wrong becomes a page.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<ResponseBody> {
-        let busy = self.link.busy();
-        let mut response = match self.link.refusal() {
-            Some(refusal) => {
-                self.proxy.metrics.refused.add();
-                tracing::debug!(%refusal, "request refused");
-                Page::refused(refusal).answer(request.headers())
-            }
-            None => route(&self, request).await,
-        };
-        *response.version_mut() = Version::HTTP_11;
-        self.link.settle_upgrade();
-        self.proxy.metrics.answered(response.status());
-        response.map(|body| body.keeping(busy))
+    /// Answers one request. Never fails: what goes wrong becomes a page. Notes the call at once, before the
+    /// future is polled.
+    pub(crate) fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send {
+        let call = self.link.begin();
+        async move {
+            let mut response = match call.refusal {
+                Some(refusal) => {
+                    self.proxy.metrics.refused.add();
+                    tracing::debug!(%refusal, "request refused");
+                    Page::refused(refusal).answer(request.headers())
+                }
+                None => route(&self, &call, request).await,
+            };
+            *response.version_mut() = Version::HTTP_11;
+            self.proxy.metrics.answered(response.status());
+            response.map(|body| body.keeping(call.answered()))
+        }
     }
 }
 
-async fn route(visitor: &Arc<Visitor>, request: Request<Incoming>) -> Response<ResponseBody> {
+async fn route(visitor: &Arc<Visitor>, call: &Call, request: Request<Incoming>) -> Response<ResponseBody> {
     let Some(host) = host_of(&request) else {
         return Page::no_app("").answer(request.headers());
     };
@@ -58,7 +63,7 @@ async fn route(visitor: &Arc<Visitor>, request: Request<Incoming>) -> Response<R
     let name = lower_case_name(&host, &mut name_space);
     match look_up(&visitor.proxy, name, &[]) {
         Claimed::Endpoint(claim) => {
-            let outbound = Outbound { visitor, name, host: &host };
+            let outbound = Outbound { visitor, call, name, host: &host };
             forward::forward(outbound, request, claim).await
         }
         Claimed::Files(site, claim) => static_files::answer(&visitor.proxy, &site, claim, &request).await,

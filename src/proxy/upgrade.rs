@@ -27,8 +27,8 @@ use tokio::{
 };
 
 use crate::{
-    body::ResponseBody, claim::Claim, headers::remove_hop_by_hop, limits::TUNNEL_BUFFER_BYTES, pages::Page,
-    service::Visitor,
+    body::ResponseBody, claim::Claim, forward::Outbound, headers::remove_hop_by_hop,
+    limits::TUNNEL_BUFFER_BYTES, pages::Page,
 };
 
 /// A client's wish for another protocol.
@@ -65,7 +65,7 @@ fn has_token(value: &HeaderValue, token: &[u8]) -> bool {
 
 /// Passes the app's 101 on and splices the two connections once it is out.
 pub(crate) fn switch(
-    visitor: &Arc<Visitor>,
+    outbound: Outbound<'_>,
     mut response: Response<Incoming>,
     asked: Asked,
     claim: Claim,
@@ -80,7 +80,8 @@ pub(crate) fn switch(
     parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(header::UPGRADE, protocol);
     parts.extensions.clear();
-    visitor.link.grant_upgrade();
+    outbound.call.grant_upgrade();
+    let visitor = outbound.visitor;
     visitor.proxy.metrics.upgrades.add();
     let visitor_here = Arc::clone(visitor);
     visitor.proxy.tasks.spawn("proxy-tunnel", async move {
