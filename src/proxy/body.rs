@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    claim::Claim, guard::Busy, proxy::Proxy, stall::Stall, static_files::FileBody, upstream::Connection,
+    claim::Claim, link::Busy, proxy::Proxy, stall::Stall, static_files::FileBody, upstream::Connection,
 };
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};

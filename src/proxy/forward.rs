@@ -14,9 +14,9 @@ use tokio::time;
 use crate::{
     body::{AppBody, Progress, RequestBody, ResponseBody},
     claim::Claim,
-    guard::Call,
     headers,
     limits::UNSENT_MAX,
+    link::Call,
     pages::Page,
     proxy::Proxy,
     service::{Visitor, look_up},

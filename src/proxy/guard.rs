@@ -11,16 +11,11 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use futures_util::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -31,96 +26,9 @@ use crate::{
     chunks::{BadFraming, Chunks},
     head::{self, EndFinder, Framing, Refusal},
     limits::{HEAD_BYTES_MAX, LINGER_BYTES_MAX, ProxyLimits},
+    link::{Follows, Link},
     stall::Stall,
 };
-
-/// What the guard of a connection and the service on it tell one another.
-#[derive(Debug)]
-pub(crate) struct Link {
-    started: Instant,
-    /// Requests being answered: one at most, but for the moment between two.
-    busy: AtomicUsize,
-    /// When the last answer ended, in milliseconds since the start.
-    quiet_since_ms: AtomicU64,
-    /// Number of the [`Refusal`] that the next request stands for; 0 for none.
-    refusal: AtomicU8,
-    /// Requests that the service was called with.
-    called: AtomicUsize,
-    /// The request, counted from 1, up to which it is known that what follows is HTTP.
-    plain_up_to: AtomicUsize,
-    /// Whether what follows the last request is no longer HTTP.
-    has_switched: AtomicBool,
-    /// Wakes the guard when it waits for one of these two.
-    decided: AtomicWaker,
-}
-
-impl Link {
-    pub(crate) fn new() -> Arc<Link> {
-        Arc::new(Link {
-            started: Instant::now(),
-            busy: AtomicUsize::new(0),
-            quiet_since_ms: AtomicU64::new(0),
-            refusal: AtomicU8::new(0),
-            called: AtomicUsize::new(0),
-            plain_up_to: AtomicUsize::new(0),
-            has_switched: AtomicBool::new(false),
-            decided: AtomicWaker::new(),
-        })
-    }
-
-    /// Notes that the service was called with a request. To be called before anything else is done, and
-    /// without waiting: a refusal belongs to the request that hyper was given last.
-    pub(crate) fn begin(self: &Arc<Self>) -> Call {
-        self.busy.fetch_add(1, Ordering::Relaxed);
-        let number = self.called.fetch_add(1, Ordering::Relaxed) + 1;
-        let refusal = Refusal::from_number(self.refusal.load(Ordering::Acquire));
-        Call { refusal, number, busy: Busy(Arc::clone(self)) }
-    }
-
-    /// Since when the client has had all its answers; none while it waits for one.
-    fn quiet_since(&self) -> Option<Instant> {
-        let is_busy = self.busy.load(Ordering::Relaxed) > 0;
-        let since = Duration::from_millis(self.quiet_since_ms.load(Ordering::Relaxed));
-        (!is_busy).then(|| self.started + since)
-    }
-}
-
-/// One call of the service.
-#[derive(Debug)]
-pub(crate) struct Call {
-    /// The refusal that the request stands for.
-    pub(crate) refusal: Option<Refusal>,
-    number: usize,
-    busy: Busy,
-}
-
-impl Call {
-    /// The app switched protocols: what follows the request is no longer HTTP.
-    pub(crate) fn grant_upgrade(&self) {
-        self.busy.0.has_switched.store(true, Ordering::Release);
-    }
-
-    /// The head of the answer is known. What follows the request is HTTP, unless an upgrade was granted.
-    pub(crate) fn answered(self) -> Busy {
-        let link = &self.busy.0;
-        link.plain_up_to.store(self.number, Ordering::Release);
-        // Costs next to nothing when the guard does not wait.
-        link.decided.wake();
-        self.busy
-    }
-}
-
-/// A request is being answered: the client's idle clock stands still.
-#[derive(Debug)]
-pub(crate) struct Busy(Arc<Link>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let now = u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.quiet_since_ms.store(now, Ordering::Relaxed);
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A client's connection, guarded.
 #[derive(Debug)]
@@ -241,13 +149,11 @@ impl<S> Guard<S> {
     /// Goes on behind a request that asked for an upgrade, once it is known what follows.
     fn decide(&mut self, cx: &Context<'_>) {
         let Phase::Undecided(number) = self.phase else { return };
-        // hyper thinks that only the socket can wake it here.
-        self.link.decided.register(cx.waker());
-        if self.link.plain_up_to.load(Ordering::Acquire) < number {
-            return;
-        }
-        let has_switched = self.link.has_switched.load(Ordering::Acquire);
-        self.phase = if has_switched { Phase::Tunnel } else { Phase::next_head() };
+        self.phase = match self.link.what_follows(number, cx) {
+            Some(Follows::Http) => Phase::next_head(),
+            Some(Follows::AnotherProtocol) => Phase::Tunnel,
+            None => return,
+        };
         self.examine_held();
     }
 
@@ -386,7 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        self.link.refusal.store(refusal as u8, Ordering::Release);
+        self.link.refuse(refusal);
         self.phase = Phase::Refused;
         self.held = BytesMut::from(STAND_IN);
         self.passed = self.held.len();

@@ -16,7 +16,7 @@
 //! | [`table`] | the immutable [`RouteTable`](table::RouteTable) and how it is replaced |
 //! | [`claim`] | who is in flight, and [`Retired`]: waiting for what was replaced |
 //! | [`server`] | the accept loop and the orderly stop |
-//! | [`guard`], [`head`], [`chunks`], [`stall`] | the strict check of each request before hyper sees a byte, and the clocks of a connection |
+//! | [`guard`], [`link`], [`head`], [`chunks`], [`stall`] | the strict check of each request before hyper sees a byte, and the clocks of a connection |
 //! | [`service`] | one request: look up, answer |
 //! | [`forward`], [`headers`], [`body`] | what goes to the app and back |
 //! | [`upstream`] | connections to one endpoint, kept and reused |
@@ -42,6 +42,7 @@ mod guard;
 mod head;
 mod headers;
 mod limits;
+mod link;
 mod metrics;
 mod pages;
 mod proxy;

@@ -20,7 +20,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::{
+    resource::{Resource, getrlimit},
+    socket::{setsockopt, sockopt},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -28,9 +31,10 @@ use tokio::{
 };
 
 use crate::{
-    guard::{Guard, Link},
+    guard::Guard,
     headers::Client,
     limits::{HEAD_BYTES_MAX, HEADERS_MAX},
+    link::Link,
     proxy::Proxy,
     service::Visitor,
 };
@@ -50,7 +54,8 @@ struct Stop {
 pub(crate) async fn serve(proxy: &Arc<Proxy>, listener: TcpListener, shutdown: Shutdown) {
     prepare(&listener);
     let stop = Stop { is_stopping: Arc::default(), graceful: Shutdown::new(), now: Shutdown::new() };
-    let places = Arc::new(Semaphore::new(proxy.limits.connections_max));
+    let connections_max = connections_max(proxy.limits.connections_max);
+    let places = Arc::new(Semaphore::new(connections_max));
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = accept(proxy, &listener, &places, &stop) => {}
@@ -59,12 +64,33 @@ pub(crate) async fn serve(proxy: &Arc<Proxy>, listener: TcpListener, shutdown: S
     stop.is_stopping.store(true, Ordering::Release);
     stop.graceful.cancel();
     // Every place is free once every connection has ended.
-    let all = u32::try_from(proxy.limits.connections_max).unwrap_or(u32::MAX);
+    let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
     if time::timeout(proxy.limits.stop_timeout, places.acquire_many(all)).await.is_err() {
-        let open = proxy.limits.connections_max.saturating_sub(places.available_permits());
+        let open = connections_max.saturating_sub(places.available_permits());
         tracing::warn!(open, "requests in flight were cut off by the stop");
         stop.now.cancel();
     }
+}
+
+/// File descriptors that are left to the rest of the agent: git, the store, instances, logs.
+const DESCRIPTORS_KEPT_FREE: u64 = 256;
+/// Connections that are allowed however few descriptors there are.
+const CONNECTIONS_MIN: usize = 16;
+
+/// As many connections as are wanted and as there are descriptors for: each takes two, one towards the app.
+fn connections_max(wanted: usize) -> usize {
+    let Ok((descriptors, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
+    let possible =
+        usize::try_from(descriptors.saturating_sub(DESCRIPTORS_KEPT_FREE) / 2).unwrap_or(usize::MAX);
+    if possible < wanted {
+        tracing::info!(
+            wanted,
+            possible,
+            descriptors,
+            "fewer connections are allowed: the limit of open files is low"
+        );
+    }
+    wanted.min(possible.max(CONNECTIONS_MIN))
 }
 
 /// Options that accepted sockets inherit: no delay for small answers, and probes that find out about clients
@@ -81,7 +107,7 @@ async fn accept(proxy: &Arc<Proxy>, listener: &TcpListener, places: &Arc<Semapho
     let mut pause = Duration::ZERO;
     loop {
         if places.available_permits() == 0 {
-            tracing::warn!(max = proxy.limits.connections_max, "all connections are in use; new ones wait");
+            tracing::warn!("all connections that are allowed are in use; new ones wait");
         }
         // Never closed, so this fails only if the semaphore is gone; then there is nothing to serve.
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };

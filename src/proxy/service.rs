@@ -9,9 +9,9 @@ use hyper::body::Incoming;
 use crate::{
     body::ResponseBody,
     forward::{self, Outbound},
-    guard::{Call, Link},
     head::split_port,
     headers::Client,
+    link::{Call, Link},
     pages::Page,
     proxy::Proxy,
     static_files,
