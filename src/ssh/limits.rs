@@ -10,9 +10,17 @@ const CONNECTIONS_MAX: usize = 1_024;
 pub struct Limits {
     /// Connections in any state at once.
     pub connections_max: usize,
-    /// Connections at once that have not proved who they are.
-    pub unauthenticated_max: usize,
+    /// Connections at once of which nothing was heard yet; of more, the oldest is closed.
+    pub arriving_max: usize,
     /// The same for one address (an IPv6 network of 64 bits counts as one).
+    pub arriving_per_address_max: usize,
+    /// How long nothing may be heard of one before it counts as silent.
+    pub first_words: Duration,
+    /// Connections at once that have begun to speak and wait until they are served.
+    pub waiting_max: usize,
+    /// Connections at once that are served and have not proved who they are.
+    pub unauthenticated_max: usize,
+    /// The same for one address.
     pub unauthenticated_per_address_max: usize,
     /// From the accepted connection to the accepted key.
     pub login_grace: Duration,
@@ -45,6 +53,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: CONNECTIONS_MAX,
+            arriving_max: 256,
+            arriving_per_address_max: 64,
+            first_words: Duration::from_secs(1),
+            waiting_max: 256,
             unauthenticated_max: 64,
             unauthenticated_per_address_max: 8,
             login_grace: Duration::from_secs(15),

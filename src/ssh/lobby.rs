@@ -1,5 +1,12 @@
-//! Where connections stand until they have proved who they are: a few at once, a few for each address, and
-//! those that say nothing make room for those that do.
+//! Where connections stand until they have proved who they are. Three places, each with its bound:
+//!
+//! - *arriving*: nothing was heard yet. Honest clients leave within a round trip; where there are too many,
+//!   the oldest goes.
+//! - *waiting*: it has begun to speak SSH, and all places are taken.
+//! - *placed*: it is served. A few for each address, a few more for all together. One that falls silent in
+//!   the middle gives its place to one that waits.
+//!
+//! So many honest clients at once all come in, one after another, and silent ones keep nobody out.
 
 use std::{
     collections::BTreeMap,
@@ -8,39 +15,68 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use autostack_base::tasks::Shutdown;
+use tokio::{sync::Notify, time::timeout};
 
 use crate::limits::Limits;
 
-/// A client that has sent this many bytes is in its key exchange; one that is silent, or sends a byte now
-/// and then, never comes that far.
+/// A client that has sent this many bytes is in its key exchange; one that only says hello, or sends a
+/// byte now and then, never comes that far.
 const TALKING_BYTES_MIN: u64 = 256;
+
+/// How long one that said hello may take to go on, while others wait for its place.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often one that waits looks whether somebody has fallen silent.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The lobby of one server.
 #[derive(Debug)]
 pub(crate) struct Lobby {
-    total_max: usize,
-    per_address_max: usize,
-    standing: Mutex<Standing>,
+    limits: Limits,
+    crowd: Mutex<Crowd>,
+    /// Told when a place becomes free.
+    freed: Notify,
 }
 
+/// Each map by order of arrival.
 #[derive(Debug, Default)]
-struct Standing {
+struct Crowd {
     next_id: u64,
-    /// By order of arrival.
-    guests: BTreeMap<u64, Guest>,
+    arriving: BTreeMap<u64, Arriving>,
+    waiting: usize,
+    placed: BTreeMap<u64, Placed>,
 }
 
 #[derive(Debug)]
-struct Guest {
+struct Arriving {
     address: IpAddr,
+    leave: Shutdown,
+}
+
+#[derive(Debug)]
+struct Placed {
+    address: IpAddr,
+    since: Instant,
+    has_said_hello: bool,
     heard_bytes: Arc<AtomicU64>,
     leave: Shutdown,
 }
 
-/// A connection's place in the lobby; dropped when it has logged in or ended.
+/// A connection that has arrived; dropped when it goes on or goes away.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    lobby: Arc<Lobby>,
+    id: u64,
+    address: IpAddr,
+    /// Cancelled when it has to make room.
+    pub(crate) leave: Shutdown,
+}
+
+/// A connection's place; dropped when it has logged in or ended.
 #[derive(Debug)]
 pub(crate) struct Place {
     lobby: Arc<Lobby>,
@@ -52,50 +88,127 @@ pub(crate) struct Place {
 }
 
 impl Lobby {
-    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self {
-            total_max: limits.unauthenticated_max,
-            per_address_max: limits.unauthenticated_per_address_max,
-            standing: Mutex::default(),
-        })
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, crowd: Mutex::default(), freed: Notify::new() })
     }
 
-    /// A place for a new connection. Where its address, or everybody together, has as many as allowed, the
-    /// one that has been silent for longest leaves; `None` where all of them talk.
-    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+    /// Lets a connection arrive; where too many have, of its address or of all, the oldest leaves.
+    pub(crate) fn arrive(self: &Arc<Self>, peer: IpAddr) -> Arrival {
         let address = neighbourhood(peer);
-        let mut standing = self.standing();
-        let of_address = standing.guests.values().filter(|guest| guest.address == address).count();
-        if of_address >= self.per_address_max {
-            standing.send_away_the_silent(|guest| guest.address == address)?;
-        } else if standing.guests.len() >= self.total_max {
-            standing.send_away_the_silent(|_| true)?;
+        let mut crowd = self.crowd();
+        let neighbours = crowd.arriving.values().filter(|other| other.address == address).count();
+        let oldest = if neighbours >= self.limits.arriving_per_address_max {
+            crowd.arriving.iter().find(|(_, other)| other.address == address).map(|(id, _)| *id)
+        } else if crowd.arriving.len() >= self.limits.arriving_max {
+            crowd.arriving.keys().next().copied()
+        } else {
+            None
+        };
+        if let Some(pushed_out) = oldest.and_then(|id| crowd.arriving.remove(&id)) {
+            pushed_out.leave.cancel();
         }
-        let id = standing.next_id;
-        standing.next_id += 1;
-        let (heard_bytes, leave) = (Arc::new(AtomicU64::new(0)), Shutdown::new());
-        let guest = Guest { address, heard_bytes: Arc::clone(&heard_bytes), leave: leave.clone() };
-        standing.guests.insert(id, guest);
-        Some(Place { lobby: Arc::clone(self), id, heard_bytes, leave })
+        let (id, leave) = (crowd.next_id(), Shutdown::new());
+        crowd.arriving.insert(id, Arriving { address, leave: leave.clone() });
+        Arrival { lobby: Arc::clone(self), id, address, leave }
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn crowd(&self) -> MutexGuard<'_, Crowd> {
+        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place, if one is free or, for one that has said hello, can be made free.
+    fn place(self: &Arc<Self>, address: IpAddr, has_said_hello: bool) -> Option<Place> {
+        let mut crowd = self.crowd();
+        let neighbours = crowd.placed.values().filter(|other| other.address == address).count();
+        let is_neighbourhood_full = neighbours >= self.limits.unauthenticated_per_address_max;
+        if is_neighbourhood_full || crowd.placed.len() >= self.limits.unauthenticated_max {
+            let among = |other: &Placed| !is_neighbourhood_full || other.address == address;
+            let silent = crowd.placed.iter().find(|(_, other)| among(other) && other.is_silent());
+            let id = silent.filter(|_| has_said_hello).map(|(id, _)| *id)?;
+            crowd.placed.remove(&id)?.leave.cancel();
+        }
+        let (id, leave, heard_bytes) = (crowd.next_id(), Shutdown::new(), Arc::default());
+        let placed = Placed {
+            address,
+            since: Instant::now(),
+            has_said_hello,
+            heard_bytes: Arc::clone(&heard_bytes),
+            leave: leave.clone(),
+        };
+        crowd.placed.insert(id, placed);
+        Some(Place { lobby: Arc::clone(self), id, heard_bytes, leave })
     }
 }
 
-impl Standing {
-    fn send_away_the_silent(&mut self, among: impl Fn(&Guest) -> bool) -> Option<()> {
-        let silent = |guest: &Guest| guest.heard_bytes.load(Ordering::Relaxed) < TALKING_BYTES_MIN;
-        let id = *self.guests.iter().find(|(_, guest)| among(guest) && silent(guest))?.0;
-        self.guests.remove(&id)?.leave.cancel();
-        Some(())
+impl Crowd {
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+impl Placed {
+    fn is_silent(&self) -> bool {
+        let is_patience_over = !self.has_said_hello || self.since.elapsed() >= PATIENCE;
+        is_patience_over && self.heard_bytes.load(Ordering::Relaxed) < TALKING_BYTES_MIN
+    }
+}
+
+impl Arrival {
+    /// For one that has begun to speak: a place, as soon as there is one. `None` where too many wait.
+    pub(crate) async fn wait_for_place(self) -> Option<Place> {
+        let (lobby, address) = (Arc::clone(&self.lobby), self.address);
+        drop(self);
+        let mut waiting = None;
+        loop {
+            let freed = lobby.freed.notified();
+            if let Some(place) = lobby.place(address, true) {
+                return Some(place);
+            }
+            if waiting.is_none() {
+                waiting = Some(Waiting::begin(&lobby)?);
+            }
+            // Whether a place was freed or only time has passed: look again.
+            let _either = timeout(LOOK_AGAIN, freed).await;
+        }
+    }
+
+    /// For one that has said nothing: a place if one is free now.
+    pub(crate) fn take_free_place(self) -> Option<Place> {
+        self.lobby.place(self.address, false)
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.lobby.crowd().arriving.remove(&self.id);
+    }
+}
+
+/// Counts as one that waits, until dropped.
+struct Waiting<'a>(&'a Lobby);
+
+impl<'a> Waiting<'a> {
+    fn begin(lobby: &'a Lobby) -> Option<Self> {
+        let mut crowd = lobby.crowd();
+        let fits = crowd.waiting < lobby.limits.waiting_max;
+        fits.then(|| {
+            crowd.waiting += 1;
+            Self(lobby)
+        })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.crowd().waiting -= 1;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.lobby.standing().guests.remove(&self.id);
+        self.lobby.crowd().placed.remove(&self.id);
+        self.lobby.freed.notify_waiters();
     }
 }
 
@@ -112,9 +225,12 @@ mod tests {
     use super::*;
 
     fn lobby(total: usize, per_address: usize) -> Arc<Lobby> {
-        Lobby::new(&Limits {
+        Lobby::new(Limits {
             unauthenticated_max: total,
             unauthenticated_per_address_max: per_address,
+            arriving_max: 4,
+            arriving_per_address_max: 2,
+            waiting_max: 1,
             ..Limits::default()
         })
     }
@@ -123,39 +239,52 @@ mod tests {
         IpAddr::from([127, 0, 0, last])
     }
 
-    fn talks(place: &Place) {
-        place.heard_bytes.store(TALKING_BYTES_MIN, Ordering::Relaxed);
-    }
-
-    #[test]
-    fn the_longest_silent_makes_room() {
+    #[tokio::test]
+    async fn a_silent_one_gives_its_place_to_one_that_speaks() {
         let lobby = lobby(10, 2);
-        let first = lobby.enter(address(1)).unwrap();
-        talks(&first);
-        let second = lobby.enter(address(1)).unwrap();
-        let third = lobby.enter(address(1)).unwrap();
-        assert!(!first.leave.is_cancelled() && second.leave.is_cancelled() && !third.leave.is_cancelled());
-        drop(second);
-        assert_eq!(lobby.standing().guests.len(), 2);
+        let talking = lobby.arrive(address(1)).take_free_place().unwrap();
+        talking.heard_bytes.store(TALKING_BYTES_MIN, Ordering::Relaxed);
+        let silent = lobby.arrive(address(1)).take_free_place().unwrap();
+        assert!(lobby.arrive(address(1)).take_free_place().is_none());
+        assert!(!silent.leave.is_cancelled());
+        let honest = lobby.arrive(address(1)).wait_for_place().await.unwrap();
+        assert!(silent.leave.is_cancelled() && !talking.leave.is_cancelled() && !honest.leave.is_cancelled());
+        drop(silent);
+        assert_eq!(lobby.crowd().placed.len(), 2);
     }
 
-    #[test]
-    fn those_that_talk_stay_and_the_next_is_refused() {
-        let lobby = lobby(10, 2);
-        let places = [lobby.enter(address(1)).unwrap(), lobby.enter(address(1)).unwrap()];
-        places.iter().for_each(talks);
-        assert!(lobby.enter(address(1)).is_none());
-        assert!(lobby.enter(address(2)).is_some());
-        drop(places);
-        assert!(lobby.enter(address(1)).is_some());
+    #[tokio::test]
+    async fn those_that_speak_wait_for_one_another() {
+        let lobby = lobby(10, 1);
+        let first = lobby.arrive(address(1)).wait_for_place().await.unwrap();
+        let second = lobby.arrive(address(1)).wait_for_place();
+        let mut second = std::pin::pin!(second);
+        assert!(timeout(Duration::from_millis(20), &mut second).await.is_err());
+        assert!(lobby.arrive(address(1)).wait_for_place().await.is_none(), "one may wait, not two");
+        assert!(lobby.arrive(address(2)).wait_for_place().await.is_some());
+        drop(first);
+        assert!(second.await.is_some());
+        assert_eq!(lobby.crowd().waiting, 0);
     }
 
-    #[test]
-    fn the_total_is_kept_over_all_addresses() {
+    #[tokio::test]
+    async fn the_total_is_kept_over_all_addresses() {
         let lobby = lobby(3, 2);
-        let places: Vec<_> = (0..20).map(|n| lobby.enter(address(n))).collect();
-        assert_eq!(lobby.standing().guests.len(), 3);
-        assert_eq!(places.iter().flatten().filter(|place| !place.leave.is_cancelled()).count(), 3);
+        let places: Vec<_> = (0..20).map(|n| lobby.arrive(address(n)).take_free_place()).collect();
+        assert_eq!(places.iter().flatten().count(), 3);
+        assert_eq!(lobby.crowd().placed.len(), 3);
+    }
+
+    #[test]
+    fn of_too_many_that_arrive_the_oldest_leaves() {
+        let lobby = lobby(10, 2);
+        let here = [lobby.arrive(address(1)), lobby.arrive(address(1)), lobby.arrive(address(1))];
+        let left: Vec<bool> = here.iter().map(|arrival| arrival.leave.is_cancelled()).collect();
+        assert_eq!(left, [true, false, false]);
+        let others: Vec<_> = (2..5).map(|n| lobby.arrive(address(n))).collect();
+        assert!(here[1].leave.is_cancelled() && !here[2].leave.is_cancelled());
+        drop((here, others));
+        assert!(lobby.crowd().arriving.is_empty());
     }
 
     #[test]

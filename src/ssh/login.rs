@@ -74,6 +74,7 @@ impl Login {
 
     fn refuse(&mut self, fingerprint: String) -> Auth {
         if !self.refused.contains(&fingerprint) && self.refused.len() < self.refused_max {
+            tracing::info!(fingerprint, "refused an unknown ssh key");
             self.refused.push(fingerprint);
         }
         if self.refused.len() < self.refused_max {

@@ -11,8 +11,8 @@ use autostack_base::tasks::{Backoff, Shutdown, Tasks};
 use russh::{Disconnect, server::Config};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    sync::Semaphore,
+    time::{sleep, sleep_until, timeout, timeout_at},
 };
 
 use autostack_platform::Platform;
@@ -24,7 +24,7 @@ use crate::{
     handler::{Connection, Signals},
     host_key::HostKey,
     limits::Limits,
-    lobby::{Lobby, Place},
+    lobby::{Arrival, Lobby, Place},
     service::Service,
     wire::Wire,
 };
@@ -32,6 +32,10 @@ use crate::{
 /// Pauses after an `accept` that failed, as when no file descriptor is left.
 const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How every client begins, and how long a part of it may stand alone before we look again.
+const HELLO: &[u8] = b"SSH-";
+const HELLO_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a client gets to take our goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -77,7 +81,7 @@ impl<S: Service> Acceptor<S> {
     ) -> Self {
         Self {
             config: algorithms::config(host_key, &limits),
-            lobby: Lobby::new(&limits),
+            lobby: Lobby::new(limits.clone()),
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             door: Arc::new(Door { service, limits, tasks: tasks.child(), stopping }),
         }
@@ -123,18 +127,55 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
-    /// Gives the connection its places, or closes it at once where there is none.
+    /// Lets a connection in, or closes it at once where there are too many.
     fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
         let Ok(seat) = Arc::clone(&self.connections).try_acquire_owned() else {
             tracing::warn!(%peer, "too many ssh connections; closed one more");
             return;
         };
-        let Some(place) = self.lobby.enter(peer.ip()) else {
-            tracing::debug!(%peer, "too many ssh connections before login; closed one more");
-            return;
-        };
+        let arrival = self.lobby.arrive(peer.ip());
         let (door, config) = (Arc::clone(&self.door), Arc::clone(&self.config));
-        self.door.tasks.spawn("ssh-connection", converse(door, config, socket, peer, place, seat));
+        self.door.tasks.spawn("ssh-connection", async move {
+            let _seat = seat;
+            let deadline = tokio::time::Instant::now() + door.limits.login_grace;
+            let admitted = tokio::select! {
+                biased;
+                () = door.stopping.cancelled() => return,
+                admitted = timeout_at(deadline, admit(&socket, arrival, door.limits.first_words)) => admitted,
+            };
+            match admitted {
+                Ok(Some(place)) => converse(door, config, socket, peer, place, deadline).await,
+                Ok(None) | Err(_) => tracing::debug!(%peer, "closed an ssh connection before login"),
+            }
+        });
+    }
+}
+
+/// Waits for a place; `None` where there is none for this connection.
+async fn admit(socket: &TcpStream, arrival: Arrival, first_words: Duration) -> Option<Place> {
+    let said = tokio::select! {
+        biased;
+        () = arrival.leave.cancelled() => return None,
+        said = timeout(first_words, hello(socket)) => said,
+    };
+    match said {
+        Ok(true) => arrival.wait_for_place().await,
+        Ok(false) => None,
+        Err(_silent) => arrival.take_free_place(),
+    }
+}
+
+/// Whether the client begins as every SSH client does (RFC 4253, 4.2). Leaves what it said unread.
+async fn hello(socket: &TcpStream) -> bool {
+    let mut said = [0; HELLO.len()];
+    loop {
+        match socket.peek(&mut said).await {
+            Ok(0) | Err(_) => return false,
+            Ok(length) if said[..length] != HELLO[..length] => return false,
+            Ok(length) if length == HELLO.len() => return true,
+            // What has been seen cannot be waited for; the rest comes with it or soon after.
+            Ok(_) => sleep(HELLO_PAUSE).await,
+        }
     }
 }
 
@@ -144,7 +185,7 @@ async fn converse<S: Service>(
     socket: TcpStream,
     peer: SocketAddr,
     place: Place,
-    _seat: OwnedSemaphorePermit,
+    deadline: tokio::time::Instant,
 ) {
     // Without it a short answer waits for the acknowledgement of the one before.
     if let Err(error) = socket.set_nodelay(true) {
@@ -176,10 +217,7 @@ async fn converse<S: Service>(
         signals.cut.cancel();
         running.await
     };
-    let ended = tokio::select! {
-        biased;
-        ended = watch(&door, &signals, &leave, talk) => ended,
-    };
+    let ended = watch(&door, &signals, &leave, deadline, talk).await;
     // Sessions that outlive the connection are told so, whatever ended it.
     signals.cut.cancel();
     match ended {
@@ -193,6 +231,7 @@ async fn watch<S, T>(
     door: &Door<S>,
     signals: &Signals,
     leave: &Shutdown,
+    deadline: tokio::time::Instant,
     talk: impl Future<Output = Result<T, russh::Error>>,
 ) -> Result<T, russh::Error> {
     let rules = async {
@@ -200,7 +239,7 @@ async fn watch<S, T>(
             biased;
             () = signals.logged_in.cancelled() => {}
             () = leave.cancelled() => signals.cut.cancel(),
-            () = sleep(door.limits.login_grace) => signals.cut.cancel(),
+            () = sleep_until(deadline) => signals.cut.cancel(),
             () = door.stopping.cancelled() => signals.cut.cancel(),
         }
     };

@@ -169,6 +169,10 @@ impl<S> Drop for Session<S> {
 
 async fn run<S: Service>(door: Arc<Door<S>>, call: Call) {
     let output = call.output.clone();
+    if call.stopping.is_cancelled() {
+        let _said = output.line(&Line::trouble("The agent is stopping; try again in a moment.")).await;
+        return output.finish(1).await;
+    }
     let ended = AssertUnwindSafe(door.service.run(call)).catch_unwind().await;
     match ended {
         Ok(exit_code) => output.finish(exit_code).await,

@@ -354,6 +354,60 @@ async fn c8_silent_connections_are_closed_and_an_honest_client_gets_through() {
 }
 
 #[tokio::test]
+async fn many_honest_clients_of_one_address_all_get_in() {
+    let world = World::new(Limits::default()).await;
+    let clients = (0..40).map(|n| {
+        let (world, command) = (&world, format!("say {n}"));
+        async move { (n, world.run("ada", &command).await) }
+    });
+    for (n, answer) in futures_util::future::join_all(clients).await {
+        assert_eq!(answer.stdout, format!("{n}\n"), "{answer:?}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_speaks_another_protocol_is_sent_away_at_once() {
+    let world = World::new(Limits::default()).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut said = Vec::new();
+    let read = timeout(Duration::from_millis(900), stream.read_to_end(&mut said)).await.expect("still open");
+    assert!(read.is_err() || said.is_empty());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn c7_broken_packets_end_their_own_connection_only() {
+    let world = World::new(Limits { login_grace: Duration::from_secs(3), ..Limits::default() }).await;
+    let lengths: [u32; 6] = [0, 1, 12, 35_001, 0x7fff_ffff, u32::MAX];
+    let mut broken: Vec<Vec<u8>> = lengths
+        .iter()
+        .map(|length| [&length.to_be_bytes()[..], &[4, 20], &[0xff; 400][..]].concat())
+        .collect();
+    // A key exchange whose lists claim to be longer than the packet, and one that is all zeros.
+    broken.push([&[0, 0, 0, 44, 4, 20][..], &[0; 16], &u32::MAX.to_be_bytes(), &[b'a'; 400]].concat());
+    broken.push(vec![0; 70_000]);
+    for packet in broken {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(b"SSH-2.0-broken\r\n").await.unwrap();
+        // The server may have closed before the last byte; that is what is wanted.
+        let _sent = stream.write_all(&packet).await;
+        let mut said = Vec::new();
+        let _closed = timeout(LONG, stream.read_to_end(&mut said)).await.expect("still open");
+    }
+    let mut endless = TcpStream::connect(world.address).await.unwrap();
+    let mut sent = 0;
+    while endless.write_all(&[b'S'; 4096]).await.is_ok() && sent < 64 * 1024 * 1024 {
+        sent += 4096;
+    }
+    assert!(sent < 16 * 1024 * 1024, "took {sent} bytes of an identification without an end");
+    assert_eq!(world.run("ada", "say alive").await.stdout, "alive\n");
+    assert_eq!(world.tasks.panics(), 0);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn who_logs_in_keeps_the_connection_beyond_the_grace_time() {
     let world = World::new(Limits { login_grace: Duration::from_millis(800), ..Limits::default() }).await;
     let mut ssh = world.ssh("ada");

@@ -54,16 +54,12 @@ impl Desk {
         if arguments.wants_help() {
             return Ok(call.output.text(&about::page(command)).await?);
         }
-        let (gone, stopping) = (call.gone.clone(), call.stopping);
+        let (gone, stopping) = (call.gone, call.stopping);
         let (actor, output) = (call.actor, call.output);
         let (platform, tasks) = (self.platform.clone(), self.tasks.clone());
         let invocation = Invocation { command, arguments, actor, output, platform, tasks, gone, stopping };
-        // Nothing of a command is left half done by this: the platform's own tasks do what must be finished.
-        tokio::select! {
-            biased;
-            ended = (command.run)(invocation) => ended,
-            () = call.gone.cancelled() => Err(Refusal::Gone),
-        }
+        // Runs to its end although the client may go: what has begun is not left half done.
+        (command.run)(invocation).await
     }
 }
 
