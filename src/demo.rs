@@ -113,7 +113,7 @@ async fn show(once: bool) -> Result<(), DemoError> {
     let place = Place::make()?;
     let agent = start_agent(&place).await?;
     let shown = tokio::select! {
-        shown = push_and_look(&place, &agent) => shown,
+        shown = push_and_look(&place, &agent, once) => shown,
         stopped = agent::wait_for_signal() => stopped.map_err(DemoError::from),
     };
     if shown.is_ok() && !once {
@@ -170,7 +170,7 @@ async fn start_agent(place: &Place) -> Result<Agent, DemoError> {
     Ok(agent)
 }
 
-async fn push_and_look(place: &Place, agent: &Agent) -> Result<(), DemoError> {
+async fn push_and_look(place: &Place, agent: &Agent, once: bool) -> Result<(), DemoError> {
     terminal::say(&Line::step("Making a key and letting it in"));
     make_key(place, agent).await?;
     let sample = choose_sample();
@@ -189,7 +189,9 @@ async fn push_and_look(place: &Place, agent: &Agent) -> Result<(), DemoError> {
     )));
     answer.lines().for_each(|line| terminal::say(&Line::detail(line)));
     terminal::data(&url);
-    tell_what_is_next(place, &repository, sample, &url);
+    if !once {
+        tell_what_is_next(place, &repository, sample, &url);
+    }
     Ok(())
 }
 

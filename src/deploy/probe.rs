@@ -6,7 +6,7 @@ use autostack_domain::{InstanceSpec, health::Probe};
 use autostack_logs::BuildLog;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, client::conn::http1, header};
+use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ pub(crate) struct Started {
 pub(crate) async fn ask(parts: &Parts, instance: &Started, probe: &Probe, host: &str) -> Result<(), String> {
     match probe {
         Probe::Http { path, content, headers } => {
-            let (status, body) = get(instance.endpoint, host, path, headers).await?;
+            let (status, body) = get(instance.endpoint, host, path, headers, whole).await?;
             judge(status, &body, content.as_deref())
         }
         Probe::Command(words) => run_command(parts, instance, words).await,
@@ -64,12 +64,25 @@ fn holds(body: &[u8], text: &[u8]) -> bool {
     text.is_empty() || body.windows(text.len()).any(|window| window == text)
 }
 
-async fn get(
+/// Asks for `/` and takes any answer at all.
+pub(crate) async fn answers(endpoint: SocketAddr, host: &str) -> Result<(), String> {
+    get(endpoint, host, "/", &[], |answer| async move { Ok(drop(answer)) }).await
+}
+
+async fn whole(answer: Response<Incoming>) -> Result<(StatusCode, Bytes), String> {
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), CONTENT_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| format!("HTTP {}, then its body broke off: {error}", status.as_u16()))?;
+    Ok((status, body.to_bytes()))
+}
+
+async fn get<T, F: Future<Output = Result<T, String>>>(
     endpoint: SocketAddr,
     host: &str,
     path: &str,
     headers: &[(String, String)],
-) -> Result<(StatusCode, Bytes), String> {
+    read: impl FnOnce(Response<Incoming>) -> F,
+) -> Result<T, String> {
     let no_answer =
         |error: &dyn std::error::Error| format!("no answer: {}", autostack_base::error_chain(error));
     let stream = TcpStream::connect(endpoint).await.map_err(|error| no_answer(&error))?;
@@ -82,14 +95,8 @@ async fn get(
     }
     let request =
         request.body(Empty::<Bytes>::new()).map_err(|error| format!("the check cannot be asked: {error}"))?;
-    let exchange = async {
-        let answer = sender.send_request(request).await.map_err(|error| no_answer(&error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), CONTENT_BYTES_MAX).collect().await;
-        let body =
-            body.map_err(|error| format!("HTTP {}, then its body broke off: {error}", status.as_u16()))?;
-        Ok((status, body.to_bytes()))
-    };
+    let exchange =
+        async { read(sender.send_request(request).await.map_err(|error| no_answer(&error))?).await };
     tokio::pin!(exchange, connection);
     tokio::select! {
         answer = &mut exchange => answer,

@@ -1,6 +1,7 @@
 //! When a started instance counts as ready, and why it does not.
 //!
-//! Transitions: started → listens on `PORT` (the web process) → passes its startup checks → ready. At any
+//! Transitions: started → listens on `PORT` (the web process) → passes its startup checks, or without checks
+//! has answered a first request with whatever it likes → ready. At any
 //! point it may exit, and at any point the time limit may end; each is told apart in the failure.
 
 use std::{
@@ -31,6 +32,10 @@ const LOOK_PAUSE_FIRST: Duration = Duration::from_millis(2);
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// How long an instance may listen on another port only, before waiting for `PORT` is given up.
 const ELSEWHERE_PATIENCE: Duration = Duration::from_secs(15);
+/// How long an instance without checks that listens may take to answer a first request before it counts as ready all
+/// the same. Many servers listen before they have loaded the app: who looks at the port only would show visitors an
+/// app that is about to end with an import error.
+const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// How often somebody who waits is told what is waited for.
 const NOTICE_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked where else an instance listens.
@@ -73,6 +78,9 @@ async fn pass(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Result<Sock
         || startup.iter().any(|check| matches!(check.probe, Probe::Http { .. } | Probe::Listening));
     if needs_port {
         instance.endpoint = listening(parts, &instance, wait).await?;
+        if startup.is_empty() {
+            first_answer(&instance, wait).await;
+        }
     } else if startup.is_empty() {
         tokio::time::sleep_until(instance.since + UPTIME_WITHOUT_CHECK).await;
     }
@@ -120,6 +128,24 @@ async fn listening(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Result
         }
         sleep(pause).await;
         pause = (pause * 2).min(LOOK_PAUSE_MAX);
+    }
+}
+
+/// Waits for any answer to a first request, within bounds.
+async fn first_answer(instance: &Started, wait: &Wait<'_>) {
+    let answered = async {
+        let mut pause = LOOK_PAUSE_FIRST;
+        while probe::answers(instance.endpoint, wait.host).await.is_err() {
+            sleep(pause).await;
+            pause = (pause * 2).min(LOOK_PAUSE_MAX);
+        }
+    };
+    if timeout(FIRST_ANSWER_PATIENCE, answered).await.is_err() {
+        let seconds = FIRST_ANSWER_PATIENCE.as_secs();
+        (wait.say)(format!(
+            "{} listens, but has not answered GET / within {seconds} s; taken as ready (a check in app.json would tell)",
+            instance.spec.dyno()
+        ));
     }
 }
 
