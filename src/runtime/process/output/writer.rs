@@ -112,3 +112,11 @@ impl OutputWriter {
         }
     }
 }
+
+#[cfg(test)]
+impl OutputWriter {
+    /// Takes the file that has the right name now.
+    pub(crate) fn reopen_for_test(&mut self) {
+        self.file = None;
+    }
+}

@@ -103,15 +103,21 @@ fn raise_oom_score() {
     }
 }
 
-/// Ignored signals and the mask survive exec; an app expects neither.
+/// Ignored signals and the mask survive exec; an app expects neither. By system call, as the library would
+/// not touch the two that it keeps for itself, which it had ignored when it started the shim.
 fn restore_signals() {
-    // SAFETY: resetting a signal to its default runs no handler; those that cannot be reset stay.
+    // All zero is `SIG_DFL` without flags; larger than the kernel's `struct sigaction` anywhere.
+    let default = [0u64; 8];
+    const SIGNALS: libc::c_int = 64;
+    const SET_BYTES: usize = 8;
+    // SAFETY: resetting a signal to its default runs no handler, and those that cannot be reset stay; the
+    // mask is as long as said.
     unsafe {
-        for signal in 1..=libc::SIGRTMAX() {
-            libc::signal(signal, libc::SIG_DFL);
+        for signal in 1..=SIGNALS {
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SET_BYTES);
         }
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        let none: *mut libc::sigset_t = std::ptr::null_mut();
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, default.as_ptr(), none, SET_BYTES);
     }
 }

@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use crate::{
     Backend, ProcessBackend, ShimCommand,
     process::{
+        leftovers::kill_marked,
         output::OutputLimits,
         procfs::{MARK, Stat, mark_of, processes},
         shim_main,
@@ -46,10 +48,30 @@ pub(super) const SOON: Duration = Duration::from_secs(20);
 
 /// A folder with logs and instances, and the backend in it.
 pub(super) struct World {
-    pub(super) dir: TempDir,
+    pub(super) backend: ProcessBackend,
     pub(super) logs: Logs,
     pub(super) tasks: Tasks,
-    pub(super) backend: ProcessBackend,
+    pub(super) dir: Folder,
+}
+
+/// Ends what a test left running in it.
+pub(super) struct Folder(TempDir);
+
+impl Folder {
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let names = fs::read_dir(self.0.path().join("instances")).into_iter().flatten();
+        let names: Vec<String> =
+            names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        if !names.is_empty() {
+            let _ = kill_marked(&names.iter().map(String::as_str).collect());
+        }
+    }
 }
 
 impl World {
@@ -60,10 +82,10 @@ impl World {
     pub(super) async fn with(limits: OutputLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("app")).unwrap();
-        Self::open(dir, limits).await
+        Self::open(Folder(dir), limits).await
     }
 
-    async fn open(dir: TempDir, limits: OutputLimits) -> Self {
+    async fn open(dir: Folder, limits: OutputLimits) -> Self {
         let (logs, tasks) = (open_logs(dir.path()), Tasks::new());
         let backend = open_backend(dir.path(), &logs, &tasks, limits).await;
         Self { dir, logs, tasks, backend }
@@ -125,9 +147,11 @@ pub(super) async fn open_backend(
     tasks: &Tasks,
     limits: OutputLimits,
 ) -> ProcessBackend {
-    // A stretch for each test process, as they run side by side.
-    let first = 20_000 + u16::try_from(std::process::id() % 40).unwrap() * 200;
-    let ports = PortRange(first..=first + 199);
+    // A stretch for each backend, as tests run side by side: a port is nobody's until its app binds it.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let stretch = (std::process::id() % 8) * 100 + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+    let first = 10_000 + u16::try_from(stretch).unwrap() * 25;
+    let ports = PortRange(first..=first + 24);
     let instances = dir.join("instances");
     ProcessBackend::open_with(&instances, shim(), ports, logs.clone(), tasks, limits).await.unwrap()
 }
@@ -155,12 +179,6 @@ pub(super) fn spec(dir: &Path, command: &str) -> InstanceSpec {
 pub(super) fn marked(id: &InstanceId) -> Vec<Stat> {
     let all = processes().unwrap();
     all.into_iter().filter(|stat| mark_of(stat.pid).as_deref() == Some(id.as_str())).collect()
-}
-
-/// Children of this process that nobody has waited for.
-pub(super) fn zombies() -> Vec<Stat> {
-    let own = i32::try_from(std::process::id()).unwrap();
-    processes().unwrap().into_iter().filter(|stat| stat.parent == own && stat.state == b'Z').collect()
 }
 
 /// Waits until it is so; level, not edge.
