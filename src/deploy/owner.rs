@@ -25,7 +25,7 @@ use crate::{
     live::{Live, Supervision, stop_all},
     pipeline,
     plan::Slot,
-    workspace::Workspace,
+    workspace::{self, Workspace},
 };
 
 /// Events that may wait for the owner; their senders wait when it is full.
@@ -294,6 +294,7 @@ impl Owner {
                 parts.say(&job.app, LineKind::Trouble, text);
             }
             stop_all(&parts, &old).await;
+            workspace::prune(&parts, &job.app).await;
             let (id, stages) = (job.id.clone(), work.stages());
             let recorded = parts.store.call(move |store| store.update_deployment(&id, |found| found.stages = stages)).await;
             if let Err(error) = recorded {
@@ -362,6 +363,7 @@ impl Owner {
         let old = self.live.take().map(Live::replace).unwrap_or_default();
         retired.drained(self.parts().settings().deploy.drain_timeout).await;
         stop_all(self.parts(), &old).await;
+        workspace::remove_dir(&self.parts().artifacts_dir().join(self.app.as_str())).await;
     }
 
     /// A restart of a replaced release came too late.

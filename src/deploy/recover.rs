@@ -10,8 +10,7 @@ use std::{
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, Artifact, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId,
-    ReleaseNumber, Stage,
+    App, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId, ReleaseNumber, Stage,
 };
 use autostack_runtime::{InstanceState, Observed};
 use autostack_store::{Store, StoreError};
@@ -164,8 +163,7 @@ async fn load(
     let read = move |store: &Store| Ok((store.release(&name, number)?, store.release_config(&name, number)?));
     let (release, config) = parts.store.call(read).await?;
     Ok(release.map(|release| {
-        let Artifact::Directory { built_by, .. } = &release.artifact;
-        let dir = parts.artifact_dir(&release.app, built_by);
+        let dir = parts.artifact_dir(&release.app, release.artifact.built_by());
         Arc::new(Launchable { release, config, dir })
     }))
 }
@@ -251,8 +249,7 @@ async fn sweep_artifacts(parts: &Parts, apps: &[App]) -> Result<(), StoreError> 
         let mut kept = HashSet::new();
         for name in &names {
             for release in store.releases(name)? {
-                let Artifact::Directory { built_by, .. } = release.artifact;
-                kept.insert(built_by.to_string());
+                kept.insert(release.artifact.built_by().to_string());
             }
         }
         Ok(kept)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use autostack_base::clock;
-use autostack_domain::{Failure, FailureKind, InstanceId, Stage, StageRecord};
+use autostack_domain::{AppName, Failure, FailureKind, InstanceId, Stage, StageRecord};
 use futures_util::future::join_all;
 
 use crate::deployer::{Job, Parts};
@@ -88,6 +88,19 @@ impl Workspace {
 
     fn made(&self) -> std::sync::MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes the releases that `releases.keep` leaves no room for, and the artifacts that nobody names any more.
+pub(crate) async fn prune(parts: &Parts, app: &AppName) {
+    let (name, keep) = (app.clone(), parts.settings().releases.keep);
+    match parts.store.call(move |store| store.prune_releases(&name, keep)).await {
+        Ok(unnamed) => {
+            for id in unnamed {
+                remove_dir(&parts.artifact_dir(app, &id)).await;
+            }
+        }
+        Err(error) => tracing::warn!(%app, %error, "old releases could not be removed"),
     }
 }
 

@@ -27,6 +27,15 @@ pub enum Artifact {
     },
 }
 
+impl Artifact {
+    /// The deployment that built it; names its folder.
+    pub fn built_by(&self) -> &DeploymentId {
+        match self {
+            Artifact::Directory { built_by, .. } => built_by,
+        }
+    }
+}
+
 /// Environment that belongs to the artifact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchEnv {

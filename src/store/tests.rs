@@ -242,6 +242,36 @@ fn a_release_goes_live_in_one_step_and_only_once() {
 }
 
 #[test]
+fn old_releases_make_room_but_neither_the_live_one_nor_a_prepared_one() {
+    let (_home, store) = shop();
+    let shop = app_name("shop");
+    let make = |number: u32, artifact: u32, is_live: bool| {
+        let id = deployment_id(number);
+        store.create_deployment(&deployment("shop", number)).unwrap();
+        store.prepare_release(&release("shop", number, artifact), &env(&[]), &id, &stages()).unwrap();
+        if is_live {
+            store.commit_release(&shop, ReleaseNumber(number), &id, "main", UnixMillis(9)).unwrap();
+        }
+    };
+    // v3 runs the artifact of v1 again, as after a rollback; v5 is prepared.
+    for (number, artifact, is_live) in [(1, 1, true), (2, 2, true), (3, 1, true), (4, 4, true), (5, 5, false)]
+    {
+        make(number, artifact, is_live);
+    }
+    assert_eq!(
+        store.prune_releases(&shop, 3).unwrap(),
+        [deployment_id(2)],
+        "v3 still names the artifact of v1"
+    );
+    let left: Vec<u32> = store.releases(&shop).unwrap().iter().map(|release| release.number.0).collect();
+    assert_eq!(left, [3, 4, 5]);
+    assert!(store.release_config(&shop, ReleaseNumber(1)).is_err());
+    assert_eq!(store.prune_releases(&shop, 1).unwrap(), [deployment_id(1)]);
+    assert_eq!(store.releases(&shop).unwrap().len(), 2, "the live one and the prepared one stay");
+    assert!(store.prune_releases(&shop, 0).unwrap().is_empty());
+}
+
+#[test]
 fn a_discarded_release_is_gone_but_its_number_stays_used() {
     let (_home, store) = shop();
     let (shop, id) = (app_name("shop"), deployment_id(1));
