@@ -8,7 +8,10 @@ use std::{
     collections::VecDeque,
     ffi::OsStr,
     io,
-    os::unix::{ffi::OsStrExt, process::ExitStatusExt},
+    os::{
+        fd::AsFd,
+        unix::{ffi::OsStrExt, process::ExitStatusExt},
+    },
     path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
@@ -28,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::tree::{KillOnDrop, ProcessTree};
 
 /// How long output is waited for after the last process has ended.
-const OUTPUT_DRAIN: Duration = Duration::from_millis(500);
+const OUTPUT_DRAIN: Duration = Duration::from_millis(200);
 /// Bytes of output that are kept to show and to understand a failure.
 const TAIL_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that are read at once.
@@ -89,6 +92,7 @@ pub(crate) async fn run(
     let mut child = spawn(command, env, around.dir)?;
     around.tree.set_session(child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw));
     let _guard = KillOnDrop(Arc::clone(around.tree));
+    let pipes = pipes_of(&child);
     let mut outputs = Outputs::take(&mut child, around.log);
     let ended = tokio::select! {
         // Cancel first: a build that prints without end must not outrun it.
@@ -101,8 +105,12 @@ pub(crate) async fn run(
     if around.tasks.blocking("end of a build step", move || tree.kill()).await.is_err() {
         around.tree.kill();
     }
-    // Nobody holds the pipes any more, so this ends at once but for a process that could not be killed.
-    let _ = timeout(OUTPUT_DRAIN, outputs.copy_to_end(tail)).await;
+    // Nobody should hold the pipes any more; who does has hidden from the build.
+    if timeout(OUTPUT_DRAIN, outputs.copy_to_end(tail)).await.is_err() {
+        let (tree, pipes) = (Arc::clone(around.tree), pipes);
+        let _ = around.tasks.blocking("end of a hidden process", move || tree.kill_holders(&pipes)).await;
+        let _ = timeout(OUTPUT_DRAIN, outputs.copy_to_end(tail)).await;
+    }
     outputs.flush();
     let _ = timeout(OUTPUT_DRAIN, child.wait()).await;
     around.tree.set_session(None);
@@ -120,6 +128,14 @@ fn spawn(command: &str, env: &EnvMap, dir: &Path) -> io::Result<Child> {
         shell.pre_exec(|| nix::unistd::setsid().map(drop).map_err(io::Error::from));
     }
     shell.spawn()
+}
+
+/// The inodes of both pipes, by which `/proc` names them.
+fn pipes_of(child: &Child) -> Vec<u64> {
+    let stdout = child.stdout.as_ref().map(AsFd::as_fd);
+    let stderr = child.stderr.as_ref().map(AsFd::as_fd);
+    let known = [stdout, stderr].into_iter().flatten().filter_map(|fd| nix::sys::stat::fstat(fd).ok());
+    known.map(|known| known.st_ino).collect()
 }
 
 fn exit_of(status: ExitStatus) -> Exit {
