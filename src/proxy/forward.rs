@@ -7,7 +7,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, uri::PathAndQuery};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request, uri::PathAndQuery,
+};
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time;
 
@@ -46,7 +48,7 @@ pub(crate) async fn forward(
     let (mut parts, incoming) = request.into_parts();
     let asked = Asked::take(&mut parts);
     let request_id = proxy.request_ids.next();
-    let page_headers = page_headers(&parts);
+    let accept = parts.headers.get(header::ACCEPT).cloned();
     headers::to_app(&mut parts.headers, &outbound.visitor.client, outbound.host, request_id.clone());
     parts.uri = origin_form(parts.uri);
     parts.version = Version::HTTP_11;
@@ -58,14 +60,8 @@ pub(crate) async fn forward(
     let mut attempt = Attempt::new(outbound, asked.is_none(), parts, body);
     match attempt.run(claim).await {
         Ok(answered) => respond(outbound, answered, asked, request_id),
-        Err(page) => page.answer(&page_headers),
+        Err(page) => page.answer(accept.as_ref()),
     }
-}
-
-/// What a page needs to know of a request that is gone by then.
-fn page_headers(parts: &request::Parts) -> http::HeaderMap {
-    let accept = parts.headers.get(http::header::ACCEPT);
-    accept.map(|accept| (http::header::ACCEPT, accept.clone())).into_iter().collect()
 }
 
 /// `/path?query` of any target, as an origin server expects it.
@@ -254,7 +250,7 @@ fn respond(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match asked {
             Some(asked) => upgrade::switch(outbound, response, asked, claim),
-            None => Page::broken_answer().answer(&http::HeaderMap::new()),
+            None => Page::broken_answer().answer(None),
         };
     }
     let (mut parts, incoming) = response.into_parts();

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
+    HeaderValue, Response, StatusCode,
     header::{self, HeaderName},
 };
 
@@ -118,9 +118,9 @@ impl Page {
         Page { allow: (refusal == Refusal::Method).then_some(allow), ..page }
     }
 
-    /// The page in the form that `asked` prefers.
-    pub(crate) fn answer(&self, asked: &HeaderMap) -> Response<ResponseBody> {
-        let (kind, text) = match Form::wanted(asked) {
+    /// The page in the form that the request's `Accept` prefers.
+    pub(crate) fn answer(&self, accept: Option<&HeaderValue>) -> Response<ResponseBody> {
+        let (kind, text) = match Form::wanted(accept) {
             Form::Html => ("text/html; charset=utf-8", self.html()),
             Form::Json => ("application/json", self.json()),
             Form::Text => ("text/plain; charset=utf-8", format!("{}\n{}\n", self.message, self.next)),
@@ -171,8 +171,8 @@ enum Form {
 }
 
 impl Form {
-    fn wanted(asked: &HeaderMap) -> Form {
-        let accept = asked.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    fn wanted(accept: Option<&HeaderValue>) -> Form {
+        let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();
         if accept.contains("text/html") {
             Form::Html
         } else if accept.contains("application/json") || accept.contains("+json") {

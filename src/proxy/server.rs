@@ -105,10 +105,13 @@ fn prepare(listener: &TcpListener) {
 
 async fn accept(proxy: &Arc<Proxy>, listener: &TcpListener, places: &Arc<Semaphore>, stop: &Stop) {
     let mut pause = Duration::ZERO;
+    let mut was_full = false;
     loop {
-        if places.available_permits() == 0 {
+        let is_full = places.available_permits() == 0;
+        if is_full && !was_full {
             tracing::warn!("all connections that are allowed are in use; new ones wait");
         }
+        was_full = is_full;
         // Never closed, so this fails only if the semaphore is gone; then there is nothing to serve.
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {

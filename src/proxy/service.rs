@@ -44,7 +44,7 @@ impl Visitor {
                 Some(refusal) => {
                     self.proxy.metrics.refused.add();
                     tracing::debug!(%refusal, "request refused");
-                    Page::refused(refusal).answer(request.headers())
+                    Page::refused(refusal).answer(request.headers().get(header::ACCEPT))
                 }
                 None => route(&self, &call, request).await,
             };
@@ -57,19 +57,20 @@ impl Visitor {
 
 async fn route(visitor: &Arc<Visitor>, call: &Call, request: Request<Incoming>) -> Response<ResponseBody> {
     let Some(host) = host_of(&request) else {
-        return Page::no_app("").answer(request.headers());
+        return Page::no_app("").answer(request.headers().get(header::ACCEPT));
     };
     let mut name_space = [0; HOST_BYTES_MAX];
     let name = lower_case_name(&host, &mut name_space);
+    let accept = request.headers().get(header::ACCEPT);
     match look_up(&visitor.proxy, name, &[]) {
         Claimed::Endpoint(claim) => {
             let outbound = Outbound { visitor, call, name, host: &host };
             forward::forward(outbound, request, claim).await
         }
         Claimed::Files(site, claim) => static_files::answer(&visitor.proxy, &site, claim, &request).await,
-        Claimed::NoApp => Page::no_app(name).answer(request.headers()),
-        Claimed::NoInstance => Page::no_instance().answer(request.headers()),
-        Claimed::Exhausted | Claimed::Outdated => Page::unreachable().answer(request.headers()),
+        Claimed::NoApp => Page::no_app(name).answer(accept),
+        Claimed::NoInstance => Page::no_instance().answer(accept),
+        Claimed::Exhausted | Claimed::Outdated => Page::unreachable().answer(accept),
     }
 }
 

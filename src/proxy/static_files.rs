@@ -38,10 +38,10 @@ pub(crate) async fn answer(
     claim: FilesClaim,
     request: &Request<Incoming>,
 ) -> Response<ResponseBody> {
-    let headers = request.headers();
+    let (headers, accept) = (request.headers(), request.headers().get(header::ACCEPT));
     let is_head = request.method() == Method::HEAD;
     if !is_head && request.method() != Method::GET {
-        return Page::files_are_read_only().answer(headers);
+        return Page::files_are_read_only().answer(accept);
     }
     let path = SitePath::parse(request.uri().path());
     let asked = headers.clone();
@@ -51,12 +51,12 @@ pub(crate) async fn answer(
     match looked_up.await {
         Ok(Ok(Answer::File(ready))) => send(proxy, ready, claim),
         Ok(Ok(Answer::Slash)) => to_folder(request),
-        Ok(Ok(Answer::Nothing)) => Page::no_file().answer(headers),
+        Ok(Ok(Answer::Nothing)) => Page::no_file().answer(accept),
         Ok(Err(error)) => {
             tracing::warn!(%error, path = request.uri().path(), "file could not be read");
-            Page::file_failed().answer(headers)
+            Page::file_failed().answer(accept)
         }
-        Err(TaskPanicked { .. }) => Page::file_failed().answer(headers),
+        Err(TaskPanicked { .. }) => Page::file_failed().answer(accept),
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) fn switch(
     claim: Claim,
 ) -> Response<ResponseBody> {
     let Some(protocol) = response.headers().get(header::UPGRADE).cloned() else {
-        return Page::broken_answer().answer(&HeaderMap::new());
+        return Page::broken_answer().answer(None);
     };
     debug_assert!(response.body().is_end_stream(), "101 has no body");
     let app = hyper::upgrade::on(&mut response);

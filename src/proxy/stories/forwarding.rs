@@ -73,6 +73,10 @@ async fn pages_explain_in_the_form_that_was_asked_for() {
         assert_eq!(answer.header("cache-control"), "no-store");
         assert!(answer.text().starts_with(start), "{}", answer.text());
     }
+    let mut visit = world.visit().await;
+    visit.send("HEAD / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n").await;
+    assert_eq!(visit.head().await.unwrap().status(), 404);
+    assert_eq!(visit.get("nobody.localhost", "/").await.status(), 404, "HEAD has no body");
     let _ = world.proxy.publish(route("empty", Target::Endpoints(Vec::new())));
     let answer = world.get("empty.localhost", "/").await;
     assert_eq!((answer.status(), answer.header("retry-after")), (503, "5"));

@@ -48,10 +48,11 @@ async fn d4_a_slow_head_gets_a_408() {
 
 #[tokio::test]
 async fn d4_a_slow_second_head_has_its_own_clock() {
-    let world = World::with(ProxyLimits { idle_timeout: SHORT * 10, ..impatient() }).await;
+    let limits = ProxyLimits { idle_timeout: SHORT * 100, head_timeout: SHORT * 5, ..impatient() };
+    let world = World::with(limits).await;
     let mut visit = world.visit().await;
     assert_eq!(visit.get("nobody.localhost", "/").await.status(), 404);
-    tokio::time::sleep(SHORT * 2).await;
+    tokio::time::sleep(SHORT * 6).await;
     visit.send("GET / HTTP/1.1\r\n").await;
     tokio::time::sleep(SHORT / 4).await;
     visit.send("Host: nobody.localhost\r\n\r\n").await;
@@ -74,13 +75,14 @@ async fn d4_a_slow_body_ends_the_request() {
 
 #[tokio::test]
 async fn a_slow_upload_that_moves_is_waited_for() {
-    let world = World::with(impatient()).await;
+    let limits = ProxyLimits { body_timeout: SHORT * 5, answer_timeout: SHORT * 5, ..impatient() };
+    let world = World::with(limits).await;
     let app = App::named(&world.tasks, "done").await;
     let _ = world.publish("app", &[app.address]);
     let mut slow = world.visit().await;
     slow.send("POST / HTTP/1.1\r\nHost: app.localhost\r\nContent-Length: 12\r\n\r\n").await;
     for _ in 0..12 {
-        tokio::time::sleep(SHORT / 4).await;
+        tokio::time::sleep(SHORT / 2).await;
         slow.send("x").await;
     }
     assert_eq!(slow.answer().await.text(), "done");
