@@ -103,15 +103,17 @@ fn look(dir: InstanceDir, launch: Launch, boot: &str) -> Result<Found, RuntimeEr
 /// starting.
 fn record_of(dir: &InstanceDir, id: &InstanceId) -> io::Result<Option<ShimRecord>> {
     let deadline = Instant::now() + RECORD_BUDGET;
-    loop {
+    let mut record = dir.shim_record()?;
+    while record.is_none() && Instant::now() < deadline {
         // In this order, as it may write the record and end between the two looks.
         let lives = has_process(id)?;
-        let record = dir.shim_record()?;
-        if record.is_some() || !lives || Instant::now() >= deadline {
-            return Ok(record);
+        record = dir.shim_record()?;
+        if !lives {
+            break;
         }
         thread::sleep(RECORD_PAUSE);
     }
+    Ok(record)
 }
 
 fn has_process(id: &InstanceId) -> io::Result<bool> {

@@ -60,7 +60,7 @@ struct Inner {
 }
 
 impl ProcessBackend {
-    /// Opens `dir` (`DATA_DIR/instances`, absolute), making it where it is missing. Adopts the instances
+    /// Opens `dir` (`DATA_DIR/instances`), making it where it is missing. Adopts the instances
     /// that still run, completes the record of those that ended meanwhile, ends what an agent that was
     /// killed left half done, and goes on with all output where the log stopped.
     ///
@@ -85,7 +85,8 @@ impl ProcessBackend {
         output: OutputLimits,
     ) -> Result<Self, RuntimeError> {
         let tasks = tasks.child();
-        let dir = dir.to_owned();
+        // A shim has another working directory.
+        let dir = std::path::absolute(dir).map_err(RuntimeError::file("find", dir))?;
         let wakes = Wakes::start(&tasks).map_err(RuntimeError::system("watch instances"))?;
         let searched = dir.clone();
         let found = tasks.blocking("find instances", move || {
@@ -269,7 +270,7 @@ impl Inner {
         let spec = Arc::new(launch.spec);
         let wake = self.wakes.watch(dir.path()).map_err(RuntimeError::file("watch", dir.path()))?;
         let shim = shim.map(async_pidfd).transpose()?;
-        let tail = Tail::to_app(&dir, Arc::clone(&log), Arc::clone(&spec));
+        let tail = Some(Tail::to_app(&dir, Arc::clone(&log), Arc::clone(&spec)));
         let endpoint = SocketAddr::from((Ipv4Addr::LOCALHOST, claim.port()));
         let instance = Arc::new(Instance {
             spec: Arc::clone(&spec),
@@ -356,7 +357,7 @@ impl Inner {
                 return Err(error);
             }
         };
-        let (tail, tasks) = (Tail::to_build(&dir, output), self.tasks.clone());
+        let (tail, tasks) = (Some(Tail::to_build(&dir, output)), self.tasks.clone());
         let follow = Follow { id, dir: dir.clone(), shim: Some(Arc::clone(&shim)), wake, tail, tasks };
         let exit = self.follow_one_off(follow, shim.get_ref(), cancel).await;
         drop(spawned.lifeline);

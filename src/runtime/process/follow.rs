@@ -23,7 +23,8 @@ pub(crate) struct Follow {
     /// `None` where it has ended already.
     pub(crate) shim: Option<Arc<AsyncFd<PidFd>>>,
     pub(crate) wake: Arc<Notify>,
-    pub(crate) tail: Tail,
+    /// `None` once it is lost: the end is still seen.
+    pub(crate) tail: Option<Tail>,
     pub(crate) tasks: Tasks,
 }
 
@@ -35,7 +36,7 @@ impl Follow {
             self = tokio::select! {
                 biased;
                 () = until.cancelled() => return None,
-                followed = self.follow(&shim) => followed?,
+                followed = self.follow(&shim) => followed,
             };
             shim.get_ref().reap();
         }
@@ -48,11 +49,11 @@ impl Follow {
         tasks.blocking("settle instance", move || settle(&id, &dir)).await.ok()
     }
 
-    /// Resolves when the shim has ended; `None` when its output cannot be moved any more.
-    async fn follow(mut self, shim: &AsyncFd<PidFd>) -> Option<Self> {
+    /// Resolves when the shim has ended.
+    async fn follow(mut self, shim: &AsyncFd<PidFd>) -> Self {
         let mut backoff = backoff();
         loop {
-            let (tail, moved) = pump(self.tail, &self.tasks).await?;
+            let (tail, moved) = pump(self.tail, &self.tasks).await;
             self.tail = tail;
             let retry = match moved {
                 Ok(true) => continue,
@@ -66,7 +67,7 @@ impl Follow {
                 }
             };
             tokio::select! {
-                _ = shim.readable() => return Some(self),
+                _ = shim.readable() => return self,
                 () = self.wake.notified() => {}
                 () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
             }
@@ -80,19 +81,24 @@ fn backoff() -> Backoff {
 
 type Moved = Result<bool, super::tail::TailError>;
 
-/// `None` when the work panicked, which is logged, or the runtime goes down.
-async fn pump(mut tail: Tail, tasks: &Tasks) -> Option<(Tail, Moved)> {
+/// Moves output; the tail is lost when that panicked, which is logged, or the runtime goes down.
+async fn pump(tail: Option<Tail>, tasks: &Tasks) -> (Option<Tail>, Moved) {
+    let Some(mut tail) = tail else { return (None, Ok(false)) };
     let work = move || {
         let moved = tail.pump();
         (tail, moved)
     };
-    tasks.blocking("move output", work).await.ok()
+    match tasks.blocking("move output", work).await {
+        Ok((tail, moved)) => (Some(tail), moved),
+        Err(_lost) => (None, Ok(false)),
+    }
 }
 
 /// Moves what a shim that has ended left behind.
-async fn move_last(id: &InstanceId, mut tail: Tail, tasks: &Tasks) {
+async fn move_last(id: &InstanceId, mut tail: Option<Tail>, tasks: &Tasks) {
     let mut backoff = backoff();
-    while let Some((back, moved)) = pump(tail, tasks).await {
+    loop {
+        let (back, moved) = pump(tail, tasks).await;
         tail = back;
         match moved {
             Ok(true) => {}

@@ -20,7 +20,7 @@ use nix::{
         signal::Signal,
         stat::{Mode, umask},
     },
-    unistd::setsid,
+    unistd::{Pid, setpgid},
 };
 
 use crate::process::{layout::Launch, procfs::MARK};
@@ -48,7 +48,7 @@ impl SpawnError {
     }
 }
 
-/// Executes `/bin/sh -c COMMAND` in a session of its own and gives its pid. When this returns, the shell
+/// Executes `/bin/sh -c COMMAND` in a process group of its own and gives its pid. When this returns, the shell
 /// has been executed.
 pub(super) fn spawn(
     launch: &Launch,
@@ -79,7 +79,8 @@ pub(super) fn spawn(
 /// What happens in the child between fork and exec. Confinement (user, namespaces, seccomp, cgroup) goes
 /// here, before the signals are given back.
 fn enter() -> io::Result<()> {
-    setsid()?;
+    // A group of its own, in the session of the shim: what it starts is found by descent anyway.
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     // Without its shim nobody reads its output or knows of its end.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     umask(Mode::from_bits_truncate(0o022));

@@ -67,6 +67,20 @@ async fn its_own_values_win_but_for_the_port() {
 }
 
 #[tokio::test]
+async fn a_command_keeps_the_port_that_its_spec_names() {
+    let world = World::new().await;
+    let log = world.logs.build_log(&"01890000-0000-7000-8000-000000000004".parse().unwrap()).unwrap();
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let mut spec = world.spec("echo port ${PORT-none}");
+    world.backend.run(&spec, &log, &cancel).await.unwrap();
+    spec.env.set("PORT", "4711").unwrap();
+    world.backend.run(&spec, &log, &cancel).await.unwrap();
+    let (said, _) = log.stream().tail(10, &autostack_logs::Filter::all()).unwrap();
+    let said: Vec<_> = said.iter().map(|(_, entry)| entry.text_lossy()).collect();
+    assert_eq!(said, ["port none", "port 4711"]);
+}
+
+#[tokio::test]
 async fn it_starts_with_a_clean_slate() {
     let world = World::new().await;
     let spec = world
@@ -74,7 +88,7 @@ async fn it_starts_with_a_clean_slate() {
             "umask; ulimit -c; ulimit -n; readlink /proc/self/fd/0; \
              grep -E '^Sig(Blk|Ign)' /proc/self/status | tr -s '\\t' ' '; cat /proc/self/oom_score_adj; \
              ls /proc/$$/fd | sed 's/^/fd /'; \
-             set -- $(cat /proc/$$/stat); echo session $(($1 == $6)) group $(($1 == $5)); pwd",
+             set -- $(cat /proc/$$/stat); echo session $(($4 == $6)) group $(($1 == $5)); pwd",
         )
         .await;
     world.backend.wait(&spec.id).await.unwrap();

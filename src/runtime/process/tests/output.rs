@@ -90,6 +90,42 @@ async fn files_that_were_read_are_removed() {
     world.backend.stop(&spec.id, Duration::ZERO).await.unwrap();
 }
 
+#[tokio::test]
+async fn no_space_for_output_neither_blocks_nor_ends_a_program() {
+    let world = World::new().await;
+    let command = "echo before; while [ ! -e go ]; do sleep 0.01; done; i=0; \
+                   while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; touch printed; \
+                   while [ ! -e space ]; do sleep 0.01; done; echo after; exit 6";
+    let spec = world.start(command).await;
+    world.said(&spec, 1).await;
+    let shim = super::tree::shim_of(&world, &spec.id);
+    limit_file_size(shim, 10_000);
+    let app = world.dir.path().join("app");
+    fs::write(app.join("go"), "").unwrap();
+    until("the program blocks", || app.join("printed").exists());
+    limit_file_size(shim, u64::MAX);
+    fs::write(app.join("space"), "").unwrap();
+    assert_eq!(world.backend.wait(&spec.id).await.unwrap(), autostack_domain::Exit::Code(6));
+    let said = world.lines(&spec);
+    assert_eq!(said[0], "before");
+    assert_eq!(said.last().unwrap(), "after");
+    let at = said.iter().position(|line| line.starts_with("autostack: ")).unwrap();
+    let missing: usize = said[at].split(' ').nth(1).unwrap().parse().unwrap();
+    let kept = said.iter().filter(|line| line.starts_with("line ")).count();
+    assert!(kept > 100 && missing > 100, "{kept} {missing}");
+    assert_eq!(kept + missing, 3000, "{}", said[at]);
+}
+
+/// Makes writes of another process fail beyond so many bytes of a file.
+fn limit_file_size(pid: i32, bytes: u64) {
+    let hard = nix::libc::RLIM_INFINITY;
+    let limit = nix::libc::rlimit { rlim_cur: bytes, rlim_max: hard };
+    let none = std::ptr::null_mut();
+    // SAFETY: the new limit is valid for the call, the old one is not asked for.
+    let set = unsafe { nix::libc::prlimit(pid, nix::libc::RLIMIT_FSIZE, &raw const limit, none) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
 async fn until_said(world: &World, spec: &autostack_domain::InstanceSpec, line: &str) {
     let deadline = std::time::Instant::now() + super::world::SOON;
     while world.lines(spec).last().is_none_or(|last| last != line) {
