@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     ops::ControlFlow,
     sync::Arc,
+    time::Duration,
 };
 
 use autostack_base::clock;
@@ -28,6 +29,8 @@ use crate::{
     workspace::{self, Workspace},
 };
 
+/// Pause before a release that git has accepted, and that could not be recorded, is tried again.
+const COMMIT_PAUSE: Duration = Duration::from_secs(5);
 /// Events that may wait for the owner; their senders wait when it is full.
 const EVENTS_MAX: usize = 64;
 
@@ -62,6 +65,9 @@ pub(crate) enum Event {
         id: InstanceId,
         exit: Exit,
     },
+    CommitDue {
+        deployment: DeploymentId,
+    },
     Restarted {
         release: ReleaseNumber,
         slot: Slot,
@@ -73,6 +79,14 @@ pub(crate) enum Event {
 enum Busy {
     Preparing { id: DeploymentId, cancel: CancellationToken },
     Prepared { job: Box<Job>, work: Arc<Workspace>, candidate: Candidate },
+}
+
+/// What becomes of a release that waits for git's word.
+enum Prepared {
+    /// The agent stops: when it starts again it looks whether git has moved the ref.
+    Stays,
+    /// The app goes.
+    IsDiscarded,
 }
 
 struct Waiting {
@@ -113,7 +127,7 @@ impl Owner {
         loop {
             tokio::select! {
                 biased;
-                () = stopping.cancelled() => return self.cancel_deployments().await,
+                () = stopping.cancelled() => return self.cancel_deployments(Prepared::Stays).await,
                 Some(event) = self.events.recv() => self.on_event(event).await,
                 Some(request) = self.requests.recv() => {
                     if self.on_request(request).await.is_break() {
@@ -157,6 +171,13 @@ impl Owner {
         let publish = match event {
             Event::DeploymentEnded { work, job, outcome, reply } => {
                 self.deployment_ended(work, job, outcome, reply).await;
+                false
+            }
+            Event::CommitDue { deployment } => {
+                if let Err(failure) = self.commit(&deployment).await {
+                    tracing::error!(app = %self.app, cause = failure.cause, "an accepted release is still not recorded");
+                }
+                self.start_next();
                 false
             }
             Event::InstanceEnded { release, slot, id, exit } => match &mut self.live {
@@ -246,10 +267,10 @@ impl Owner {
         };
         work.enter(Stage::Switch);
         if let Err(failure) = self.record_commit(&job, &candidate).await {
-            // Git has moved the ref, so the release is still the next one to go live: at the latest when the agent starts.
+            // Git has moved the ref: the release is still the next one to go live.
             self.busy = Some(Busy::Prepared { job, work, candidate });
-            return Err(failure
-                .hint("free what is short and restart the agent: it finishes this release when it starts"));
+            self.commit_later(deployment);
+            return Err(failure.hint("nothing to push again: the agent goes on trying, and finishes it at the latest when it starts"));
         }
         self.last_committed = Some(job.id.clone());
         let number = candidate.launch.release.number;
@@ -266,6 +287,14 @@ impl Owner {
         );
         self.drain(retired, old, job, work);
         Ok(())
+    }
+
+    fn commit_later(&self, deployment: &DeploymentId) {
+        let (deployment, events) = (deployment.clone(), self.supervision.events.clone());
+        self.parts().tasks.spawn("commit again", async move {
+            tokio::time::sleep(COMMIT_PAUSE).await;
+            let _owner_gone = events.send(Event::CommitDue { deployment }).await;
+        });
     }
 
     async fn record_commit(&self, job: &Job, candidate: &Candidate) -> Result<(), Failure> {
@@ -333,13 +362,14 @@ impl Owner {
     }
 
     /// Cancels what is under way and waits until it is undone.
-    async fn cancel_deployments(&mut self) {
+    async fn cancel_deployments(&mut self, prepared: Prepared) {
         for waiting in &self.queue {
             waiting.job.cancel.cancel();
         }
         loop {
             match &self.busy {
                 None => return,
+                Some(Busy::Prepared { .. }) if matches!(prepared, Prepared::Stays) => return,
                 Some(Busy::Prepared { job, .. }) => {
                     let id = job.id.clone();
                     self.discard(&id, pipeline::cancelled(Stage::Switch)).await;
@@ -358,7 +388,7 @@ impl Owner {
     }
 
     async fn destroy(&mut self) {
-        self.cancel_deployments().await;
+        self.cancel_deployments(Prepared::IsDiscarded).await;
         let retired = self.parts().proxy.withdraw(&self.app);
         let old = self.live.take().map(Live::replace).unwrap_or_default();
         retired.drained(self.parts().settings().deploy.drain_timeout).await;

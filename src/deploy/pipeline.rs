@@ -34,7 +34,8 @@ pub(crate) async fn run(job: &Job, work: &Workspace, parts: &Parts) -> Result<Ca
 }
 
 async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate, Failure> {
-    read_source(job, work, parts).await?;
+    let ((), source) = tokio::join!(mark_running(job, parts), read_source(job, work, parts));
+    source?;
     let app = read_app(job, parts).await?;
     let plan = choose_recipe(job, work, &app)?;
     build(job, work, parts, &plan, &app.config).await?;
@@ -45,6 +46,16 @@ async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate
     let ready = wait_for_all(job, work, parts, &launch, started).await?;
     record_prepared(job, work, parts, &launch).await?;
     Ok(Candidate { launch, ready })
+}
+
+/// For whoever looks at the deployment meanwhile; its course does not depend on it.
+async fn mark_running(job: &Job, parts: &Parts) {
+    let id = job.id.clone();
+    let update =
+        move |store: &Store| store.update_deployment(&id, |found| found.state = DeploymentState::Running);
+    if let Err(error) = parts.store.call(update).await {
+        tracing::warn!(deployment = %job.id, %error, "a deployment could not be recorded as running");
+    }
 }
 
 async fn read_source(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), Failure> {

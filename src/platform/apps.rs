@@ -1,6 +1,9 @@
 //! Apps: create, list, destroy, where one is reached and what it wrote.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use autostack_base::clock;
 use autostack_domain::{
@@ -30,12 +33,50 @@ pub struct AppView {
     pub created_at: UnixMillis,
 }
 
+/// The apps that are being destroyed: until all of one is gone, its name is not given away again.
+#[derive(Default)]
+pub(crate) struct Leaving(Mutex<HashSet<AppName>>);
+
+impl Leaving {
+    /// Refuses what would begin for an app that is being destroyed.
+    pub(crate) fn check(&self, name: &AppName) -> Result<(), PlatformError> {
+        if self.names().contains(name) {
+            let message = format!("{name} is being destroyed");
+            return Err(PlatformError::new(ErrorKind::Conflict, message).hint("try again in a moment"));
+        }
+        Ok(())
+    }
+
+    fn begin(&self, name: &AppName) -> Result<Departure<'_>, PlatformError> {
+        self.check(name)?;
+        self.names().insert(name.clone());
+        Ok(Departure { leaving: self, name: name.clone() })
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashSet<AppName>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One app on its way out; dropped when all of it is gone.
+struct Departure<'a> {
+    leaving: &'a Leaving,
+    name: AppName,
+}
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        self.leaving.names().remove(&self.name);
+    }
+}
+
 impl Platform {
     /// Creates an app that belongs to the actor.
     pub async fn create_app(&self, actor: &Actor, name: &AppName) -> Result<AppView, PlatformError> {
         if !allows(actor, None, Action::CreateApp) {
             return Err(PlatformError::denied(name, "create"));
         }
+        self.0.leaving.check(name)?;
         self.check_space()?;
         let app = App::new(name.clone(), actor.user.clone(), clock::now());
         let record = app.clone();
@@ -84,6 +125,7 @@ impl Platform {
     /// What is recorded goes first: after a crash in the middle the rest belongs to no app and is swept when the
     /// agent starts.
     pub(crate) async fn remove_app(&self, name: &AppName) -> Result<(), PlatformError> {
+        let _departure = self.0.leaving.begin(name)?;
         self.cancel_pushes(name);
         let gone = name.clone();
         let deployments = self.parts().store.call(move |store| store.destroy_app(&gone)).await?;

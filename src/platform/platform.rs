@@ -10,7 +10,7 @@ use autostack_domain::{
 use autostack_store::Store;
 use serde::Serialize;
 
-use crate::{error::PlatformError, push::Pushes};
+use crate::{apps::Leaving, error::PlatformError, push::Pushes};
 
 /// Every operation that a user can ask for. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ pub(crate) struct Inner {
     pub(crate) deployer: Deployer,
     pub(crate) hook_access: HookAccess,
     pub(crate) pushes: Pushes,
+    pub(crate) leaving: Leaving,
     pub(crate) addresses: Addresses,
     pub(crate) started: std::time::Instant,
 }
@@ -48,7 +49,14 @@ impl Platform {
     /// A platform on top of a deployer that has recovered.
     pub fn new(deployer: Deployer, hook_access: HookAccess, addresses: Addresses) -> Self {
         let started = std::time::Instant::now();
-        Self(Arc::new(Inner { deployer, hook_access, pushes: Pushes::default(), addresses, started }))
+        Self(Arc::new(Inner {
+            deployer,
+            hook_access,
+            pushes: Pushes::default(),
+            leaving: Leaving::default(),
+            addresses,
+            started,
+        }))
     }
 
     /// How many tasks have panicked since the start.

@@ -11,7 +11,10 @@
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use autostack_base::clock;
@@ -68,6 +71,8 @@ struct PushState {
     actor: Actor,
     /// Whether this push made the app.
     is_first: bool,
+    /// Whether there is something to keep the app for: a stored ref, or a deployment whose log can be read.
+    is_kept: AtomicBool,
     cancel: CancellationToken,
     step: Mutex<Step>,
 }
@@ -121,21 +126,37 @@ impl Platform {
         let is_first = match self.find(actor, app).await? {
             Some((_, role)) if allows(actor, role, Action::Push) => false,
             Some(_) => return Err(PlatformError::denied(app, "push to")),
-            None => self.create_app(actor, app).await.map(|_| true)?,
+            None => self.create_on_first_push(actor, app).await?,
         };
         let state = Arc::new(PushState {
             token: uuid::Uuid::new_v4().simple().to_string(),
             app: app.clone(),
             actor: actor.clone(),
             is_first,
+            is_kept: AtomicBool::new(false),
             cancel: CancellationToken::new(),
             step: Mutex::new(Step::Opened),
         });
         let guard = Guard { platform: self.clone(), state: Some(Arc::clone(&state)) };
         self.0.pushes.map().insert(state.token.clone(), Arc::clone(&state));
+        // After the entry: either this sees the destruction, or the destruction sees this push.
+        self.0.leaving.check(app)?;
         let child = self.spawn_receive_pack(&state, protocol)?;
         let note = is_first.then(|| format!("Created app {app}"));
         Ok(Push { child, note, guard })
+    }
+
+    /// Whether this push made the app; another first push may have been faster.
+    async fn create_on_first_push(&self, actor: &Actor, app: &AppName) -> Result<bool, PlatformError> {
+        match self.create_app(actor, app).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == ErrorKind::Conflict => match self.find(actor, app).await? {
+                Some((_, role)) if allows(actor, role, Action::Push) => Ok(false),
+                Some(_) => Err(PlatformError::denied(app, "push to")),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     fn spawn_receive_pack(
@@ -182,6 +203,7 @@ impl Platform {
         };
         match self.decide(&state, &request, screen).await {
             Ok(accepted) => {
+                state.is_kept.store(true, Ordering::Relaxed);
                 *state.step() = accepted;
                 let is_cut_off = state.cancel.is_cancelled();
                 if is_cut_off {
@@ -392,9 +414,11 @@ impl Platform {
         self.0.pushes.map().remove(&state.token);
         match step {
             Step::Accepted { deploying: Some(deploying), .. } => self.settle_release(state, &deploying).await,
-            Step::Opened if state.is_first => self.remove_unused(state).await,
             // While it is decided, the cancelled deployment undoes itself.
             Step::Opened | Step::Deciding | Step::Accepted { .. } | Step::Done => {}
+        }
+        if state.is_first && !state.is_kept.load(Ordering::Relaxed) {
+            self.remove_unused(state).await;
         }
     }
 
