@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use autostack_domain::{
-    Line, ProcessType,
+    ProcessType,
     health::HealthCheck,
     release::{LaunchEnv, StaticSite},
 };
@@ -126,16 +126,6 @@ impl CacheFolder {
     /// A folder that one variable tells a tool of.
     pub fn new(folder: impl Into<String>, variable: &str) -> Self {
         Self { folder: folder.into(), variable: variable.to_owned(), per_version_of: None, path: None }
-    }
-}
-
-impl BuildPlan {
-    /// What was chosen and why, for the pusher's screen.
-    pub fn lines(&self) -> Vec<Line> {
-        let mut lines = vec![Line::step(format!("{} app detected", self.recipe))];
-        lines.extend(self.reasons.iter().map(Line::detail));
-        lines.extend(self.warnings.iter().map(Line::trouble));
-        lines
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod builds;
 mod killing;
+mod shapes;
 mod snapshots;
 
 use std::{

@@ -74,6 +74,11 @@ impl Package {
         }
     }
 
+    /// Whether it depends on a package, for running or for development.
+    pub(crate) fn depends_on(&self, name: &str) -> bool {
+        self.dependencies.contains(name) || self.dev_dependencies.contains(name)
+    }
+
     /// The script that builds: Heroku's own name for it first.
     pub(crate) fn build_script(&self) -> Option<&'static str> {
         ["heroku-postbuild", "build"].into_iter().find(|name| self.scripts.contains_key(*name))

@@ -35,6 +35,8 @@ pub(crate) struct Declared {
     pub(crate) added: Vec<&'static str>,
     /// The only entry of `[project.scripts]`.
     pub(crate) script: Option<String>,
+    /// The module that `python -m` runs, if the project's package has one.
+    pub(crate) module: Option<String>,
     /// Whether every line of `requirements.txt` pins one version from the registry.
     pub(crate) is_pinned: bool,
 }
@@ -75,7 +77,9 @@ impl Declared {
         }
         let is_pinned = requirements.lines().filter(|line| !is_blank(line)).all(is_pinned);
         let script = only_script(&project);
-        Ok(Self { source: declaration, names, listed, added: Vec::new(), script, is_pinned })
+        let module = project_module(&project)
+            .filter(|module| ["", "src/"].iter().any(|folder| has(&format!("{folder}{module}/__main__.py"))));
+        Ok(Self { source: declaration, names, listed, added: Vec::new(), script, module, is_pinned })
     }
 
     /// Whether the dependency is known to be installed.
@@ -121,6 +125,12 @@ fn poetry_names(project: &Table) -> Vec<String> {
 fn only_script(project: &Table) -> Option<String> {
     let scripts = project.get("project")?.get("scripts")?.as_table()?;
     (scripts.len() == 1).then(|| scripts.keys().next().cloned()).flatten()
+}
+
+/// The package that a project of this name has by convention.
+fn project_module(project: &Table) -> Option<String> {
+    let name = project.get("project")?.get("name")?.as_str()?;
+    Some(name.to_ascii_lowercase().replace(['-', '.'], "_"))
 }
 
 /// `name = "flask"` of `[[package]]` in the lock files of uv and Poetry.

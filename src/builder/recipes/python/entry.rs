@@ -102,6 +102,10 @@ pub(crate) fn guess(
         draft.guess(ProcessType::web(), script.clone(), "the script of pyproject.toml");
         return Ok(());
     }
+    if let Some(module) = &declared.module {
+        draft.guess(ProcessType::web(), format!("{python} -m {module}"), "the package of pyproject.toml");
+        return Ok(());
+    }
     if !context.procfile.0.is_empty() {
         return Ok(());
     }

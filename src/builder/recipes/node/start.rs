@@ -1,0 +1,123 @@
+//! What starts a Node.js app: its Procfile, its `start` script, its framework, its main file.
+
+use std::collections::BTreeSet;
+
+use autostack_domain::{Failure, FailureKind, ProcessType, Stage, release::StaticSite};
+
+use super::{manager::Manager, package::Package};
+use crate::{
+    draft::{Context, Draft},
+    recipes::commands,
+};
+
+/// Frameworks whose build is a server, and the command that starts what they build.
+const SERVERS: [(&str, &str); 4] = [
+    ("@astrojs/node", "node dist/server/entry.mjs"),
+    ("@sveltejs/adapter-node", "node build"),
+    ("next", "next start"),
+    ("nuxt", "node .output/server/index.mjs"),
+];
+
+/// Frameworks whose build is a site: what it is called in the dependencies, where its files are, and
+/// whether one page serves every path.
+const SITE_FRAMEWORKS: [(&str, &str, bool); 10] = [
+    ("@sveltejs/adapter-static", "build", true),
+    ("astro", "dist", false),
+    ("@11ty/eleventy", "_site", false),
+    ("@docusaurus/core", "build", false),
+    ("gatsby", "public", false),
+    ("@vue/cli-service", "dist", true),
+    ("react-scripts", "build", true),
+    ("@react-router/dev", "build/client", true),
+    ("parcel", "dist", true),
+    ("vite", "dist", true),
+];
+
+/// Guesses what runs; the Procfile's own `web` is not second-guessed.
+pub(crate) fn guess(
+    context: &Context,
+    package: &Package,
+    manager: &Manager,
+    draft: &mut Draft,
+) -> Result<(), Failure> {
+    if context.procfile_web().is_some() {
+        return Ok(());
+    }
+    if let Some(start) = package.scripts.get("start") {
+        let has_hooks = ["prestart", "poststart"].iter().any(|hook| package.scripts.contains_key(*hook));
+        let command = if has_hooks { manager.run("start") } else { start.clone() };
+        draft.guess(ProcessType::web(), command, "start script of package.json");
+        return Ok(());
+    }
+    if package.builds()
+        && let Some((name, command)) = SERVERS.iter().find(|(name, _)| package.depends_on(name))
+    {
+        draft.launch_var("HOST", "0.0.0.0");
+        draft.guess(ProcessType::web(), *command, &format!("{name} without a start script"));
+        return Ok(());
+    }
+    let site = SITE_FRAMEWORKS.iter().find(|(name, _, _)| package.depends_on(name));
+    if let (true, None, Some((name, folder, single_page))) =
+        (package.builds(), existing_main(context, package), site)
+    {
+        draft.because(format!(
+            "{name} without a start script: the built {folder}/ is served by the platform itself"
+        ));
+        let not_found = (!single_page).then(|| "404.html".to_owned());
+        let site = StaticSite { root: (*folder).to_owned(), not_found, single_page: *single_page };
+        draft.static_site = Some(site);
+        return Ok(());
+    }
+    if let Some((file, because)) = package.main_file(context) {
+        draft.guess(ProcessType::web(), format!("node {}", shell_word(&file)), because);
+        return Ok(());
+    }
+    if !context.procfile.0.is_empty() {
+        return Ok(());
+    }
+    let cause = "package.json found, but nothing says how to start the app";
+    let evidence =
+        ["looked for: web in the Procfile, scripts.start, main, index.js, server.js, app.js, main.js"];
+    Err(Failure::new(Stage::Detect, FailureKind::NoRecipe, cause)
+        .evidence(evidence)
+        .hint("add a start script to package.json, commit, and push again"))
+}
+
+/// A main file that is there before the build.
+fn existing_main(context: &Context, package: &Package) -> Option<String> {
+    package.main_file(context).map(|(file, _)| file).filter(|file| context.source.has_file(file))
+}
+
+/// Command lines that will run: the processes, and the scripts of `package.json` that they go through.
+pub(crate) fn running_lines<'a>(
+    context: &'a Context,
+    package: &'a Package,
+    draft: &'a Draft,
+) -> Vec<&'a str> {
+    let processes = draft.processes.values().chain(context.procfile.0.values());
+    let mut lines: Vec<&str> = processes.map(String::as_str).collect();
+    let mut seen = BTreeSet::new();
+    let mut at = 0;
+    while let Some(line) = lines.get(at).copied() {
+        at += 1;
+        if !["npm", "pnpm", "yarn"].iter().any(|manager| commands::mentions(line, manager)) {
+            continue;
+        }
+        for (name, script) in &package.scripts {
+            // `npm start` runs `prestart` too.
+            let plain = name.strip_prefix("pre").or_else(|| name.strip_prefix("post")).unwrap_or(name);
+            let is_run = commands::mentions(line, name) || commands::mentions(line, plain);
+            if is_run && seen.insert(name) {
+                lines.push(script);
+            }
+        }
+    }
+    lines
+}
+
+/// A word for a shell, quoted where it needs to be.
+fn shell_word(word: &str) -> String {
+    let is_plain =
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/@+-".contains(&b));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
