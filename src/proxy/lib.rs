@@ -11,19 +11,19 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`proxy`] | [`Proxy`]: publish a route, withdraw it, serve a listener |
-//! | [`limits`] | every bound of this crate, with its unit |
-//! | [`table`] | the immutable [`RouteTable`](table::RouteTable) and how it is replaced |
-//! | [`claim`] | who is in flight, and [`Retired`]: waiting for what was replaced |
-//! | [`server`] | the accept loop and the orderly stop |
-//! | [`guard`], [`link`], [`head`], [`chunks`], [`stall`] | the strict check of each request before hyper sees a byte, and the clocks of a connection |
-//! | [`service`] | one request: look up, answer |
-//! | [`forward`], [`headers`], [`body`] | what goes to the app and back |
-//! | [`upstream`] | connections to one endpoint, kept and reused |
-//! | [`upgrade`] | WebSocket and other upgrades, spliced |
-//! | [`static_files`], [`static_path`], [`static_range`] | folders of files |
-//! | [`pages`] | what a visitor reads when there is no app to answer |
-//! | [`metrics`] | counters |
+//! | `proxy` | [`Proxy`]: publish a route, withdraw it, serve a listener |
+//! | `limits` | every bound of this crate, with its unit |
+//! | `table` | the immutable `RouteTable` and how it is replaced |
+//! | `claim` | who is in flight, and [`Retired`]: waiting for what was replaced |
+//! | `server` | the accept loop and the orderly stop |
+//! | `guard`, `link`, `head`, `chunks`, `stall` | the strict check of each request before hyper sees a byte, and the clocks of a connection |
+//! | `service` | one request: look up, answer |
+//! | `forward`, `headers`, `body` | what goes to the app and back |
+//! | `upstream` | connections to one endpoint, kept and reused |
+//! | `upgrade` | WebSocket and other upgrades, spliced |
+//! | `static_files`, `static_path`, `static_range` | folders of files |
+//! | `pages` | what a visitor reads when there is no app to answer |
+//! | `metrics` | counters |
 //!
 //! Invariants:
 //! - A request is counted on the endpoint it goes to before a byte is sent there, and until its answer has

@@ -215,6 +215,24 @@ async fn d1_d3_hostile_heads_are_refused_and_the_app_sees_nothing() {
 }
 
 #[tokio::test]
+async fn d1_hostile_heads_in_pieces_are_refused_too() {
+    let world = World::start().await;
+    let app = App::named(&world.tasks, "shop").await;
+    let _ = world.publish("shop", &[app.address]);
+    for (head, status) in refused() {
+        let mut visit = world.visit().await;
+        for piece in head.chunks(head.len().div_ceil(4)) {
+            // A refusal may come before the last piece.
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut visit.stream, piece).await;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let answer = visit.message().await.unwrap_or_default();
+        assert_eq!(answer.status(), status, "{:?}", String::from_utf8_lossy(&head[..head.len().min(80)]));
+    }
+    assert_eq!(app.seen.connections(), 0, "{:?}", app.seen.last());
+}
+
+#[tokio::test]
 async fn d1_a_refusal_comes_after_the_answers_before_it() {
     let world = World::start().await;
     let app = App::named(&world.tasks, "shop").await;
