@@ -27,7 +27,10 @@ use autostack_proxy::{Proxy, ProxyLimits};
 use autostack_runtime::{ProcessBackend, RuntimeError, ShimCommand};
 use autostack_ssh::{HostKey, HostKeyError, Limits};
 use autostack_store::{Store, StoreError};
-use nix::sys::signal::{SigHandler, Signal};
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    signal::{SigHandler, Signal},
+};
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
@@ -162,6 +165,15 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, AgentError>>) -
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AgentError::Runtime)?;
     runtime.block_on(future)
+}
+
+/// Connections are descriptors: takes as many as the host allows. The shims set the limit of the apps themselves.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
 }
 
 /// Waits for SIGTERM or Ctrl-C.
