@@ -1,0 +1,40 @@
+//! Small apps for stories that need a certain behaviour. What a story is about stands in the story; what every app
+//! needs stands here.
+
+/// Names and texts of an app's files.
+pub(crate) type Files = Vec<(&'static str, String)>;
+
+/// A Node app that answers every request with `text`.
+pub(crate) fn node(text: &str) -> Files {
+    node_with(&format!("response.end({text:?});"))
+}
+
+/// A Node app that handles a request with this JavaScript; `request`, `response` and `url` are there.
+pub(crate) fn node_with(handler: &str) -> Files {
+    node_program(&format!(
+        r#"const http = require("node:http");
+const server = http.createServer(async (request, response) => {{
+  const url = new URL(request.url, "http://app");
+  {handler}
+}});
+server.listen(process.env.PORT);
+process.on("SIGTERM", () => server.close(() => process.exit(0)));
+"#
+    ))
+}
+
+/// A Node app that is this program.
+pub(crate) fn node_program(text: &str) -> Files {
+    vec![
+        ("package.json", r#"{ "scripts": { "start": "node server.js" } }"#.into()),
+        ("server.js", text.into()),
+    ]
+}
+
+/// An app whose Procfile is all there is to it, beside a Node web server for `web: node server.js`.
+pub(crate) fn procfile(lines: &str) -> Files {
+    let mut files = node("web");
+    files.retain(|(name, _)| *name == "server.js");
+    files.push(("Procfile", lines.into()));
+    files
+}

@@ -1,0 +1,38 @@
+//! A whole agent on free ports in a temporary folder, and the people around it: developers with the real `git` and
+//! `ssh`, visitors with plain HTTP. Stories see the binary from outside only.
+//!
+//! In reading order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`agent`] | [`World`]: the agent's life: start, stop, `kill -9`, the operator's commands |
+//! | [`developer`] | [`Developer`]: a person with a key and a home of their own |
+//! | [`repo`] | [`Repo`]: a working copy; [`Push`]: what a push said |
+//! | [`http`] | a visitor: requests through the proxy, raw connections |
+//! | [`state`] | [`State`]: everything that a push may leave behind, to compare before and after |
+//! | [`live`] | [`Live`]: a child process whose output is read while it runs |
+//! | [`apps`] | small apps for stories that need a certain behaviour |
+//! | [`processes`], [`ports`], [`wait`] | what runs; whose ports are whose; waits with a bound |
+//!
+//! A world that is dropped stops its agent, which must end well and must not have panicked, and ends every instance.
+
+pub(crate) mod agent;
+pub(crate) mod apps;
+pub(crate) mod developer;
+pub(crate) mod http;
+pub(crate) mod live;
+pub(crate) mod ports;
+pub(crate) mod processes;
+pub(crate) mod repo;
+pub(crate) mod state;
+pub(crate) mod wait;
+
+pub(crate) use self::{
+    agent::{Options, World},
+    developer::Developer,
+    http::Response,
+    live::{Live, Output},
+    repo::{Push, Repo},
+    state::State,
+    wait::{soon, until},
+};
