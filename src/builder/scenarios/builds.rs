@@ -87,8 +87,12 @@ async fn requirements_are_installed_and_a_reused_environment_names_its_own_artif
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_uv_lock_and_listed_dependencies_are_installed() {
-    for (app, probe) in [("python-uv", "import bottle"), ("python-pyproject", "import bottle, waitress")] {
+async fn every_way_to_declare_dependencies_of_python_installs_them() {
+    for (app, probe) in [
+        ("python-uv", "import bottle"),
+        ("python-pyproject", "import bottle, waitress"),
+        ("python-fastapi", "import uvicorn, main; main.app"),
+    ] {
         let workshop = Workshop::new();
         let artifact = workshop.artifact_of(app);
         let plan = workshop.make(&artifact).await;
@@ -228,4 +232,24 @@ async fn predeploy_finishes_the_artifact_and_assets_are_built_before_python() {
     workshop.make(&artifact).await;
     assert!(artifact.join("static.css").is_file());
     assert!(artifact.join("finished").is_file());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn django_is_built_with_the_apps_config_and_its_static_files_are_collected() {
+    let workshop = Workshop::new();
+    let artifact = workshop.artifact_of("django-minimal");
+    let plan = crate::plan(&artifact, &crate::Toolchains::default()).unwrap();
+    let failure = workshop.build(&artifact, &plan, &EnvMap::new()).await.unwrap_err();
+    assert!(failure.cause.starts_with("`python manage.py collectstatic --noinput`"), "{}", failure.cause);
+    assert!(failure.evidence.iter().any(|line| line.contains("SECRET_KEY")), "{failure:#?}");
+
+    let artifact = workshop.artifact_of("django-minimal");
+    let mut env = EnvMap::new();
+    env.set("SECRET_KEY", "x").unwrap();
+    workshop.build(&artifact, &plan, &env).await.unwrap();
+    assert!(artifact.join("collected/style.css").is_file());
+    let check =
+        "SECRET_KEY=x python manage.py migrate --noinput && SECRET_KEY=x gunicorn --check-config shop.wsgi";
+    let printed = workshop.run(&artifact, &plan, check);
+    assert!(!printed.contains("Error"), "{printed}");
 }
