@@ -162,6 +162,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, AgentError>>) -
     // A write beyond the file size limit shall be an error, not the end of the agent.
     // SAFETY: SIG_IGN installs no handler, and no other thread runs yet.
     let _previous = unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+    raise_descriptor_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AgentError::Runtime)?;
     runtime.block_on(future)
