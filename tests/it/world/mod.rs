@@ -30,9 +30,9 @@ pub(crate) mod wait;
 pub(crate) use self::{
     agent::{Options, World},
     developer::Developer,
-    http::Response,
+    http::{Connection, Response, get as http_get},
     live::{Live, Output},
-    repo::{Push, Repo},
+    repo::Repo,
     state::State,
-    wait::{soon, until},
+    wait::soon,
 };

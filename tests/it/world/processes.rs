@@ -73,13 +73,6 @@ pub(crate) fn is_running(pid: i32) -> bool {
     state.is_some_and(|state| state != "Z" && state != "X")
 }
 
-/// Resident memory of a process in KiB.
-pub(crate) fn resident_kib(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
-}
-
 /// The ports of the range on which somebody listens.
 pub(crate) fn listening(range: &RangeInclusive<u16>) -> BTreeSet<u16> {
     let tables =
