@@ -11,6 +11,9 @@ use russh::{
 
 use crate::{host_key::HostKey, limits::Limits};
 
+/// Our first line, without its end.
+pub(crate) const IDENTIFICATION: &str = concat!("SSH-2.0-autostack_", env!("CARGO_PKG_VERSION"));
+
 /// Bytes that a client may send before it hears that they have arrived. At 80 ms there and back, 60 MB take
 /// 1.5 s with it and 6.0 s with the 2 MiB that are usual.
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
@@ -60,7 +63,7 @@ pub(crate) fn accepts(algorithm: &Algorithm) -> bool {
 
 pub(crate) fn config(host_key: &HostKey, limits: &Limits) -> Arc<Config> {
     Arc::new(Config {
-        server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-autostack_", env!("CARGO_PKG_VERSION")))),
+        server_id: SshId::Standard(Cow::Borrowed(IDENTIFICATION)),
         methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
         // OpenSSH begins with "none", only to learn the methods.
         auth_rejection_time_initial: Some(Duration::ZERO),

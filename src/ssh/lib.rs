@@ -7,7 +7,8 @@
 //! |---|---|
 //! | [`host_key`], [`limits`], `algorithms` | the host's identity, every bound, what is spoken |
 //! | [`server`] | accepts, ends what takes too long, stops in order |
-//! | `lobby`, `wire` | who may stand here without a name; the TCP connection that can be cut |
+//! | `lobby`, `welcome` | who may stand here without a name; the first words of a connection |
+//! | `wire` | the TCP connection, which can be cut |
 //! | `handler` | what russh tells, handed on: callbacks only |
 //! | `login` | who a connection is |
 //! | `session`, `environment` | one session, from its opening to its command |
@@ -38,6 +39,7 @@ mod pump;
 pub mod server;
 mod service;
 mod session;
+mod welcome;
 mod wire;
 
 #[cfg(test)]

@@ -1,37 +1,31 @@
 //! Where connections stand until they have proved who they are. Three places, each with its bound:
 //!
-//! - *arriving*: nothing was heard yet. Honest clients leave within a round trip; where there are too many,
-//!   the oldest goes.
-//! - *waiting*: it has begun to speak SSH, and all places are taken.
-//! - *placed*: it is served. A few for each address, a few more for all together. One that falls silent in
-//!   the middle gives its place to one that waits.
+//! - *arriving*: not enough was heard yet. Honest clients leave within a round trip; where there are too
+//!   many, the oldest goes.
+//! - *waiting*: it has begun its key exchange, and all places are taken.
+//! - *placed*: it is served. A few for each address, a few more for all together. One that came in silence,
+//!   and is silent still, gives its place to one that waits.
 //!
 //! So many honest clients at once all come in, one after another, and silent ones keep nobody out.
 
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use autostack_base::tasks::Shutdown;
-use tokio::{sync::Notify, time::timeout};
+use tokio::sync::Notify;
 
 use crate::limits::Limits;
 
 /// A client that has sent this many bytes is in its key exchange; one that only says hello, or sends a
 /// byte now and then, never comes that far.
-const TALKING_BYTES_MIN: u64 = 256;
-
-/// How long one that said hello may take to go on, while others wait for its place.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often one that waits looks whether somebody has fallen silent.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+pub(crate) const TALKING_BYTES_MIN: usize = 128;
 
 /// The lobby of one server.
 #[derive(Debug)]
@@ -60,9 +54,8 @@ struct Arriving {
 #[derive(Debug)]
 struct Placed {
     address: IpAddr,
-    since: Instant,
-    has_said_hello: bool,
-    heard_bytes: Arc<AtomicU64>,
+    came_talking: bool,
+    heard_bytes: Arc<AtomicUsize>,
     leave: Shutdown,
 }
 
@@ -82,7 +75,7 @@ pub(crate) struct Place {
     lobby: Arc<Lobby>,
     id: u64,
     /// Whoever reads from the connection counts here.
-    pub(crate) heard_bytes: Arc<AtomicU64>,
+    pub(crate) heard_bytes: Arc<AtomicUsize>,
     /// Cancelled when the place goes to somebody else.
     pub(crate) leave: Shutdown,
 }
@@ -116,25 +109,20 @@ impl Lobby {
         self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place, if one is free or, for one that has said hello, can be made free.
-    fn place(self: &Arc<Self>, address: IpAddr, has_said_hello: bool) -> Option<Place> {
+    /// A place, if one is free or, for one that talks, can be made free.
+    fn place(self: &Arc<Self>, address: IpAddr, came_talking: bool) -> Option<Place> {
         let mut crowd = self.crowd();
         let neighbours = crowd.placed.values().filter(|other| other.address == address).count();
         let is_neighbourhood_full = neighbours >= self.limits.unauthenticated_per_address_max;
         if is_neighbourhood_full || crowd.placed.len() >= self.limits.unauthenticated_max {
             let among = |other: &Placed| !is_neighbourhood_full || other.address == address;
             let silent = crowd.placed.iter().find(|(_, other)| among(other) && other.is_silent());
-            let id = silent.filter(|_| has_said_hello).map(|(id, _)| *id)?;
+            let id = silent.filter(|_| came_talking).map(|(id, _)| *id)?;
             crowd.placed.remove(&id)?.leave.cancel();
         }
         let (id, leave, heard_bytes) = (crowd.next_id(), Shutdown::new(), Arc::default());
-        let placed = Placed {
-            address,
-            since: Instant::now(),
-            has_said_hello,
-            heard_bytes: Arc::clone(&heard_bytes),
-            leave: leave.clone(),
-        };
+        let placed =
+            Placed { address, came_talking, heard_bytes: Arc::clone(&heard_bytes), leave: leave.clone() };
         crowd.placed.insert(id, placed);
         Some(Place { lobby: Arc::clone(self), id, heard_bytes, leave })
     }
@@ -149,31 +137,31 @@ impl Crowd {
 
 impl Placed {
     fn is_silent(&self) -> bool {
-        let is_patience_over = !self.has_said_hello || self.since.elapsed() >= PATIENCE;
-        is_patience_over && self.heard_bytes.load(Ordering::Relaxed) < TALKING_BYTES_MIN
+        !self.came_talking && self.heard_bytes.load(Ordering::Relaxed) < TALKING_BYTES_MIN
     }
 }
 
 impl Arrival {
-    /// For one that has begun to speak: a place, as soon as there is one. `None` where too many wait.
+    /// For one that talks: a place, as soon as there is one. `None` where too many wait.
     pub(crate) async fn wait_for_place(self) -> Option<Place> {
         let (lobby, address) = (Arc::clone(&self.lobby), self.address);
         drop(self);
         let mut waiting = None;
         loop {
-            let freed = lobby.freed.notified();
+            let mut freed = pin!(lobby.freed.notified());
+            // Registered before the look, so that a place freed between look and wait is not missed.
+            freed.as_mut().enable();
             if let Some(place) = lobby.place(address, true) {
                 return Some(place);
             }
             if waiting.is_none() {
                 waiting = Some(Waiting::begin(&lobby)?);
             }
-            // Whether a place was freed or only time has passed: look again.
-            let _either = timeout(LOOK_AGAIN, freed).await;
+            freed.await;
         }
     }
 
-    /// For one that has said nothing: a place if one is free now.
+    /// For one that is silent: a place if one is free now.
     pub(crate) fn take_free_place(self) -> Option<Place> {
         self.lobby.place(self.address, false)
     }
@@ -222,6 +210,10 @@ fn neighbourhood(peer: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     fn lobby(total: usize, per_address: usize) -> Arc<Lobby> {

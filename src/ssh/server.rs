@@ -24,18 +24,15 @@ use crate::{
     handler::{Connection, Signals},
     host_key::HostKey,
     limits::Limits,
-    lobby::{Arrival, Lobby, Place},
+    lobby::{Lobby, Place},
     service::Service,
+    welcome::{Exchanged, welcome},
     wire::Wire,
 };
 
 /// Pauses after an `accept` that failed, as when no file descriptor is left.
 const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
-
-/// How every client begins, and how long a part of it may stand alone before we look again.
-const HELLO: &[u8] = b"SSH-";
-const HELLO_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a client gets to take our goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -111,7 +108,7 @@ impl<S: Service> Acceptor<S> {
             match accepted {
                 Ok((socket, peer)) => {
                     last_success = Instant::now();
-                    self.welcome(socket, peer);
+                    self.let_in(socket, peer);
                 }
                 // The peer gave up while it waited; the listener is well.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -128,7 +125,7 @@ impl<S: Service> Acceptor<S> {
     }
 
     /// Lets a connection in, or closes it at once where there are too many.
-    fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
+    fn let_in(&self, socket: TcpStream, peer: SocketAddr) {
         let Ok(seat) = Arc::clone(&self.connections).try_acquire_owned() else {
             tracing::warn!(%peer, "too many ssh connections; closed one more");
             return;
@@ -137,64 +134,43 @@ impl<S: Service> Acceptor<S> {
         let (door, config) = (Arc::clone(&self.door), Arc::clone(&self.config));
         self.door.tasks.spawn("ssh-connection", async move {
             let _seat = seat;
+            let mut socket = socket;
+            // With Nagle's algorithm a short answer waits for the acknowledgement of the one before.
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(%peer, %error, "cannot switch off Nagle's algorithm");
+            }
             let deadline = tokio::time::Instant::now() + door.limits.login_grace;
             let admitted = tokio::select! {
                 biased;
                 () = door.stopping.cancelled() => return,
-                admitted = timeout_at(deadline, admit(&socket, arrival, door.limits.first_words)) => admitted,
+                admitted = timeout_at(deadline, welcome(&mut socket, arrival, door.limits.first_words)) => admitted,
             };
             match admitted {
-                Ok(Some(place)) => converse(door, config, socket, peer, place, deadline).await,
+                Ok(Some((place, exchanged))) => {
+                    let guest = Guest { socket, exchanged, peer, place, deadline };
+                    converse(door, config, guest).await;
+                }
                 Ok(None) | Err(_) => tracing::debug!(%peer, "closed an ssh connection before login"),
             }
         });
     }
 }
 
-/// Waits for a place; `None` where there is none for this connection.
-async fn admit(socket: &TcpStream, arrival: Arrival, first_words: Duration) -> Option<Place> {
-    let said = tokio::select! {
-        biased;
-        () = arrival.leave.cancelled() => return None,
-        said = timeout(first_words, hello(socket)) => said,
-    };
-    match said {
-        Ok(true) => arrival.wait_for_place().await,
-        Ok(false) => None,
-        Err(_silent) => arrival.take_free_place(),
-    }
-}
-
-/// Whether the client begins as every SSH client does (RFC 4253, 4.2). Leaves what it said unread.
-async fn hello(socket: &TcpStream) -> bool {
-    let mut said = [0; HELLO.len()];
-    loop {
-        match socket.peek(&mut said).await {
-            Ok(0) | Err(_) => return false,
-            Ok(length) if said[..length] != HELLO[..length] => return false,
-            Ok(length) if length == HELLO.len() => return true,
-            // What has been seen cannot be waited for; the rest comes with it or soon after.
-            Ok(_) => sleep(HELLO_PAUSE).await,
-        }
-    }
-}
-
-async fn converse<S: Service>(
-    door: Arc<Door<S>>,
-    config: Arc<Config>,
+/// A connection that has its place, and until when it must have logged in.
+struct Guest {
     socket: TcpStream,
+    exchanged: Exchanged,
     peer: SocketAddr,
     place: Place,
     deadline: tokio::time::Instant,
-) {
-    // Without it a short answer waits for the acknowledgement of the one before.
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "cannot switch off Nagle's algorithm");
-    }
+}
+
+async fn converse<S: Service>(door: Arc<Door<S>>, config: Arc<Config>, guest: Guest) {
+    let Guest { socket, exchanged, peer, place, deadline } = guest;
     let signals = Signals::default();
     let leave = place.leave.clone();
-    let wire =
-        Wire::new(socket, signals.cut.clone(), Arc::clone(&place.heard_bytes), door.limits.socket_stall);
+    let (cut, heard_bytes) = (signals.cut.clone(), Arc::clone(&place.heard_bytes));
+    let wire = Wire::new(socket, exchanged, cut, heard_bytes, door.limits.socket_stall);
     let connection = Connection::new(Arc::clone(&door), peer, place, signals.clone());
     let talk = async {
         let mut running = russh::server::run_stream(config, wire, connection).await?;

@@ -1,12 +1,12 @@
-//! The TCP connection as russh sees it: it can be cut from outside at any moment, counts what it hears, and
-//! ends when the peer takes nothing for too long.
+//! The TCP connection as russh sees it: it begins after the first words, can be cut from outside at any
+//! moment, counts what it hears, and ends when the peer takes nothing for too long.
 
 use std::{
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -19,20 +19,30 @@ use tokio::{
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use crate::welcome::Exchanged;
+
 /// A stream with an end that others decide.
 pub(crate) struct Wire<S> {
     stream: S,
+    exchanged: Exchanged,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    heard_bytes: Arc<AtomicU64>,
+    heard_bytes: Arc<AtomicUsize>,
     stall: Duration,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Wire<S> {
-    /// `cut` ends it; `heard_bytes` counts; a write that waits for `stall` ends it too.
-    pub(crate) fn new(stream: S, cut: Shutdown, heard_bytes: Arc<AtomicU64>, stall: Duration) -> Self {
-        Self { stream, cut: Box::pin(cut.cancelled_owned()), heard_bytes, stall, waiting: None }
+    /// `exchanged` was said and heard before; `cut` ends it; `heard_bytes` counts; a write that waits for
+    /// `stall` ends it too.
+    pub(crate) fn new(
+        stream: S,
+        exchanged: Exchanged,
+        cut: Shutdown,
+        heard_bytes: Arc<AtomicUsize>,
+        stall: Duration,
+    ) -> Self {
+        Self { stream, exchanged, cut: Box::pin(cut.cancelled_owned()), heard_bytes, stall, waiting: None }
     }
 
     fn check_cut(&mut self, context: &mut Context<'_>) -> io::Result<()> {
@@ -65,10 +75,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_cut(context)?;
+        let heard = &mut self.exchanged.heard;
+        if !heard.is_empty() {
+            let length = heard.len().min(buffer.remaining());
+            buffer.put_slice(&heard.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let heard = buffer.filled().len() - before;
-        self.heard_bytes.fetch_add(heard as u64, Ordering::Relaxed);
+        self.heard_bytes.fetch_add(heard, Ordering::Relaxed);
         read
     }
 }
@@ -80,6 +96,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_cut(context)?;
+        if self.exchanged.sent_bytes > 0 {
+            let length = self.exchanged.sent_bytes.min(bytes.len());
+            self.exchanged.sent_bytes -= length;
+            return Poll::Ready(Ok(length));
+        }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.check_stall(context, written)
     }
@@ -104,7 +125,7 @@ mod tests {
     fn wire(stall: Duration) -> (Wire<tokio::io::DuplexStream>, tokio::io::DuplexStream, Shutdown) {
         let (here, there) = duplex(16);
         let cut = Shutdown::new();
-        (Wire::new(here, cut.clone(), Arc::default(), stall), there, cut)
+        (Wire::new(here, Exchanged::default(), cut.clone(), Arc::default(), stall), there, cut)
     }
 
     #[tokio::test]
@@ -124,5 +145,20 @@ mod tests {
         assert_eq!(wire.heard_bytes.load(Ordering::Relaxed), 5);
         let error = wire.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn what_was_exchanged_before_is_heard_and_not_said_again() {
+        let (here, mut there) = duplex(64);
+        let exchanged = Exchanged { sent_bytes: 4, heard: "before".into() };
+        let mut wire = Wire::new(here, exchanged, Shutdown::new(), Arc::default(), Duration::from_secs(60));
+        there.write_all(b" after").await.unwrap();
+        let mut heard = [0; 12];
+        wire.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"before after");
+        wire.write_all(b"SSH-more").await.unwrap();
+        let mut said = [0; 4];
+        there.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"more");
     }
 }
