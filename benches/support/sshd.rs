@@ -110,12 +110,13 @@ impl Drop for Sshd {
     }
 }
 
-/// What a distribution's sshd has, but for what needs a service or would slow it down for nothing.
+/// What a distribution's sshd has, but for what needs a service or would slow it down for nothing: looking up
+/// names, a greeting, and this user's own .bashrc, which bash reads for sshd unless it believes to be nested.
 fn settings(folder: &Path, address: SocketAddr) -> String {
     let (folder, port) = (folder.display(), address.port());
     format!(
         "ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n\
          PidFile none\nStrictModes no\nUsePAM no\nUseDNS no\nPasswordAuthentication no\nPermitRootLogin yes\n\
-         MaxStartups 200:30:400\nPrintMotd no\nLogLevel ERROR\n"
+         MaxStartups 200:30:400\nPrintMotd no\nSetEnv SHLVL=2\nLogLevel ERROR\n"
     )
 }
