@@ -42,6 +42,7 @@ pub trait Backend: Send + Sync {
     async fn list(&self) -> Result<Vec<Observed>, RuntimeError>;
 
     /// Waits until an instance has ended; at once if it already has. Its last words are in the log by then.
+    /// When the agent goes down first this never resolves: the instance may well run on.
     ///
     /// # Errors
     /// [`RuntimeError::NotFound`] for an instance that does not exist, or was stopped meanwhile.

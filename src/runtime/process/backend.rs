@@ -144,10 +144,8 @@ impl Backend for ProcessBackend {
 
     async fn wait(&self, id: &InstanceId) -> Result<Exit, RuntimeError> {
         let instance = self.inner.instance(id).ok_or_else(|| RuntimeError::not_found(id))?;
-        tokio::select! {
-            ended = instance.ended() => ended,
-            () = self.inner.shutdown() => Err(RuntimeError::Interrupted { operation: "wait" }),
-        }
+        // Not ended by a shutdown: the instance runs on, and nobody may take that for its end.
+        instance.ended().await
     }
 
     async fn listening(&self, id: &InstanceId) -> Result<Vec<SocketAddr>, RuntimeError> {

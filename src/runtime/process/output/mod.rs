@@ -24,7 +24,8 @@ pub(crate) use writer::OutputWriter;
 pub(crate) struct OutputLimits {
     /// Bytes after which the next file begins.
     pub(crate) file_bytes_max: u64,
-    /// Bytes of all files together, give or take one file; the oldest are removed beyond it.
+    /// Bytes of all files together, give or take one file and what is read from a pipe at once; the oldest
+    /// are removed beyond it.
     pub(crate) bytes_max: u64,
 }
 
