@@ -1,6 +1,6 @@
 //! Instances as plain processes: the runtime that needs no engine.
 //!
-//! Each instance has a folder ([`layout`]) and a parent of its own, `autostack shim` ([`shim`]), that
+//! Each instance has a folder (`layout`) and a parent of its own, `autostack shim` (`shim`), that
 //! lives as long as the instance, owns its output and records its end. So the agent may stop, crash and
 //! come back: it finds the folders, verifies who runs, and reads on.
 //!
@@ -8,18 +8,18 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`backend`] | [`ProcessBackend`]: the contract in terms of the parts below |
-//! | [`instance`] | one instance as the agent holds it |
-//! | [`follow`] | the task beside each shim: moves its output, sees its end |
-//! | [`launch`] | from a spec to a running shim |
-//! | [`adopt`] | what an agent finds when it comes back |
-//! | [`tail`] | output → log, every line once |
-//! | [`wake`] | who is told when a shim has written something |
-//! | [`leftovers`] | the end of processes whose shim was killed |
-//! | [`ports`], [`sockets`] | which port an instance gets; what it listens on |
-//! | [`layout`], [`output`] | the files between shim and agent |
-//! | [`procfs`], [`pidfd`] | identity of processes, and signals that cannot go astray |
-//! | [`shim`] | the other side: the body of `autostack shim` |
+//! | `backend` | [`ProcessBackend`]: the contract in terms of the parts below |
+//! | `instance` | one instance as the agent holds it |
+//! | `follow` | the task beside each shim: moves its output, sees its end |
+//! | `launch` | from a spec to a running shim |
+//! | `adopt` | what an agent finds when it comes back |
+//! | `tail` | output → log, every line once |
+//! | `wake` | who is told when a shim has written something |
+//! | `leftovers` | the end of processes whose shim was killed |
+//! | `ports`, `sockets` | which port an instance gets; what it listens on |
+//! | `layout`, `output` | the files between shim and agent |
+//! | `procfs`, `pidfd` | identity of processes, and signals that cannot go astray |
+//! | `shim` | the other side: the body of `autostack shim` |
 //!
 //! Agent and shim share files, one signal (SIGTERM with the grace in milliseconds as its value) and, at
 //! the start, one pipe; nothing else.
