@@ -1,6 +1,8 @@
 //! The house rules that no compiler checks, held as tests: rows, words that must not stand in the code, what
 //! may lie in which folder. Each message says what to do about it.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test program, helpers and all")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

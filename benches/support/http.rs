@@ -50,7 +50,7 @@ impl Connection {
                 None => return Err(broken(format!("header {line:?}"))),
                 Some(("content-length", value)) => length = value.parse::<usize>().ok(),
                 Some(("transfer-encoding", value)) => is_chunked = value == "chunked",
-                Some(("connection", value)) if value == "close" => stays_open = false,
+                Some(("connection", "close")) => stays_open = false,
                 Some(_) => {}
             }
         }
