@@ -1,6 +1,6 @@
-//! The grammar of the command line (`contract.md`, "The binary").
+//! The grammar of the command line. `autostack shim` is no part of it: `main` takes it before anything is parsed.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
 use autostack_git::HookName;
 use clap::{Parser, Subcommand};
@@ -49,12 +49,6 @@ pub enum Command {
     Hook {
         /// Which hook
         name: HookName,
-    },
-    /// The parent of one instance in the process runtime
-    #[command(hide = true)]
-    Shim {
-        /// The instance's folder
-        args: Vec<OsString>,
     },
 }
 
