@@ -275,6 +275,11 @@ async fn open_deployer(
     let repositories = Repositories::new(layout.folder("repos"), hooks_dir);
     repositories.sweep_quarantines()?;
     let builder = Builder::new(layout.folder("cache"), handle.watch(), core.clone());
+    match builder.sweep() {
+        Ok(0) => {}
+        Ok(builds) => tracing::warn!(builds, "builds that were cut off are ended"),
+        Err(error) => tracing::error!(%error, "builds that were cut off could not be cleared away"),
+    }
     let instances = layout.folder("instances");
     let ports = settings.runtime.port_range.clone();
     let runtime =

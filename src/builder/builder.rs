@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cache, diagnose,
     environment::Environment,
+    leftovers,
     plan::{BuildPlan, Step},
     process::{self, Ended, Surroundings, Tail},
     reuse::{self, Kept},
@@ -46,6 +47,15 @@ impl Builder {
     pub fn new(cache_dir: impl Into<PathBuf>, settings: SettingsWatch, tasks: Tasks) -> Self {
         let inner = Inner { cache_dir: cache_dir.into(), settings, tasks, slots: Slots::new() };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Ends the builds that an agent left when it was killed, with their processes and temporary folders. Called
+    /// once, before the first build. Returns how many there were. Blocks.
+    ///
+    /// # Errors
+    /// A folder could not be read or removed.
+    pub fn sweep(&self) -> io::Result<usize> {
+        leftovers::sweep(&self.inner.cache_dir)
     }
 
     /// Makes the artifact in place: `dir` holds the source, and afterwards what runs. `env` is the app's

@@ -11,6 +11,7 @@ use autostack_domain::EnvMap;
 use uuid::Uuid;
 
 use crate::{
+    leftovers::TEMPORARY,
     plan::{BuildPlan, Step},
     toolchains::Toolchains,
     tree::MARK,
@@ -41,7 +42,7 @@ impl Environment {
     ) -> io::Result<Self> {
         let build_id = Uuid::new_v4().to_string();
         let home = app_cache.join("home");
-        let temp = app_cache.join("tmp").join(&build_id);
+        let temp = app_cache.join(TEMPORARY).join(&build_id);
         make_dir(&home)?;
         make_dir(&temp)?;
 

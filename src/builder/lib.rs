@@ -13,6 +13,7 @@
 //! | `builder` | [`Builder`]: runs a plan in the artifact |
 //! | `environment`, `process`, `tree` | what a step sees, how it runs, how everything it started ends |
 //! | `reuse` | `node_modules` and `.venv` of the last build, where nothing that decides them changed |
+//! | `leftovers` | the builds of an agent that was killed |
 //! | `cache` | the bound of an app's cache |
 //! | `slots` | how many builds run at once |
 //! | `diagnose` | output of a failed tool → what to do |
@@ -27,6 +28,7 @@ mod detect;
 mod diagnose;
 mod draft;
 mod environment;
+mod leftovers;
 mod plan;
 mod process;
 mod recipes;
