@@ -72,6 +72,8 @@ pub struct SpawnOptions {
     pub hook_env: Vec<(String, String)>,
     /// What the client asked for with `GIT_PROTOCOL`.
     pub protocol: Option<GitProtocol>,
+    /// Bytes of a pushed pack at most; [`limits::PACK_BYTES_MAX`] where none is given.
+    pub pack_bytes_max: Option<u64>,
 }
 
 /// A git child that could not be started.
@@ -187,7 +189,8 @@ fn receive_settings(command: &mut std::process::Command, options: &SpawnOptions)
         &options.hooks_dir
     });
     command.arg("-c").arg(hooks_path);
-    let input_bytes_max = format!("receive.maxInputSize={}", limits::PACK_BYTES_MAX);
+    let input_bytes_max =
+        format!("receive.maxInputSize={}", options.pack_bytes_max.unwrap_or(limits::PACK_BYTES_MAX));
     let settings = [
         "receive.advertisePushOptions=true",
         "receive.fsckObjects=true",

@@ -207,6 +207,7 @@ impl World {
                 (hooks::ENV_TOKEN.into(), "token-of-this-push".into()),
             ],
             protocol: (service == Service::UploadPack).then(|| "version=2".parse().unwrap()),
+            pack_bytes_max: None,
         };
         service::spawn(service, &self.bare(), &options).unwrap()
     }
