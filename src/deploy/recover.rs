@@ -10,7 +10,8 @@ use std::{
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId, ReleaseNumber, Stage,
+    App, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId, LineKind,
+    ReleaseNumber, Stage,
 };
 use autostack_runtime::{InstanceState, Observed};
 use autostack_store::{Store, StoreError};
@@ -198,6 +199,9 @@ async fn undo(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError> 
         "the agent was stopped in the middle of the deployment",
     )
     .hint("push again; the release before it kept serving");
+    // Stages are recorded when a deployment ends, so how far this one had come is not known for sure.
+    let text = format!("Deployment of {} failed: {}", deployment.commit.short(), failure.cause);
+    parts.say(&deployment.app, LineKind::Trouble, text);
     close_log(parts, &deployment.id, &failure.lines());
     let (app, id, release) = (deployment.app.clone(), deployment.id.clone(), deployment.release);
     let prepared = release.filter(|_| deployment.state == DeploymentState::Prepared);

@@ -69,8 +69,8 @@ struct PushState {
     token: String,
     app: AppName,
     actor: Actor,
-    /// Whether this push made the app.
-    is_first: bool,
+    /// Whether this push made the app, or took that over from one that was cut off.
+    is_first: AtomicBool,
     /// Whether there is something to keep the app for: a stored ref, or a deployment whose log can be read.
     is_kept: AtomicBool,
     cancel: CancellationToken,
@@ -100,6 +100,20 @@ pub(crate) struct Pushes(Mutex<HashMap<String, Arc<PushState>>>);
 impl Pushes {
     pub(crate) fn count(&self) -> usize {
         self.map().len()
+    }
+
+    /// There is something to keep the app for, whatever becomes of the pushes to it that are under way.
+    fn keep(&self, app: &AppName) {
+        self.map().values().filter(|state| state.app == *app).for_each(|state| {
+            state.is_kept.store(true, Ordering::Relaxed);
+        });
+    }
+
+    /// Leaves the app that a cut-off push made to another push to it; `false` where there is none.
+    fn pass_on(&self, app: &AppName) -> bool {
+        let map = self.map();
+        let heir = map.values().find(|state| state.app == *app);
+        heir.inspect(|state| state.is_first.store(true, Ordering::Relaxed)).is_some()
     }
 
     fn map(&self) -> MutexGuard<'_, HashMap<String, Arc<PushState>>> {
@@ -132,7 +146,7 @@ impl Platform {
             token: uuid::Uuid::new_v4().simple().to_string(),
             app: app.clone(),
             actor: actor.clone(),
-            is_first,
+            is_first: AtomicBool::new(is_first),
             is_kept: AtomicBool::new(false),
             cancel: CancellationToken::new(),
             step: Mutex::new(Step::Opened),
@@ -175,6 +189,7 @@ impl Platform {
                 (ENV_TOKEN.to_owned(), state.token.clone()),
             ],
             protocol,
+            pack_bytes_max: Some(self.parts().settings.borrow().git.pack_bytes_max),
         };
         Ok(spawn(Service::ReceivePack, &repositories.path(&state.app), &options)?)
     }
@@ -203,7 +218,7 @@ impl Platform {
         };
         match self.decide(&state, &request, screen).await {
             Ok(accepted) => {
-                state.is_kept.store(true, Ordering::Relaxed);
+                self.0.pushes.keep(&state.app);
                 *state.step() = accepted;
                 let is_cut_off = state.cancel.is_cancelled();
                 if is_cut_off {
@@ -213,6 +228,9 @@ impl Platform {
                 !is_cut_off
             }
             Err(Refusal::Shown) => {
+                if !state.cancel.is_cancelled() {
+                    self.0.pushes.keep(&state.app);
+                }
                 *state.step() = Step::Done;
                 false
             }
@@ -417,7 +435,8 @@ impl Platform {
             // While it is decided, the cancelled deployment undoes itself.
             Step::Opened | Step::Deciding | Step::Accepted { .. } | Step::Done => {}
         }
-        if state.is_first && !state.is_kept.load(Ordering::Relaxed) {
+        let is_unused = state.is_first.load(Ordering::Relaxed) && !state.is_kept.load(Ordering::Relaxed);
+        if is_unused && !self.0.pushes.pass_on(&state.app) {
             self.remove_unused(state).await;
         }
     }
