@@ -27,8 +27,26 @@ fn a1_hostile_app_names_are_refused_and_never_run() {
     let before = tree(&world.data_dir().join("repos"));
     let long = "a".repeat(64);
     let names = [
-        "../x", "..", "a/../b", "a;id", "$(id)", "`id`", "a|id", "a&id", "a>b", "A", "a_b", "-rf", "a b", "~", "*", "é", "a.b",
-        "%2e%2e", "admin", long.as_str(),
+        "../x",
+        "..",
+        "a/../b",
+        "a;id",
+        "$(id)",
+        "`id`",
+        "a|id",
+        "a&id",
+        "a>b",
+        "A",
+        "a_b",
+        "-rf",
+        "a b",
+        "~",
+        "*",
+        "é",
+        "a.b",
+        "%2e%2e",
+        "admin",
+        long.as_str(),
     ];
     for name in names {
         let created = ada.ssh(&["apps:create", &format!("'{name}'")]);
@@ -106,7 +124,10 @@ fn c5_what_is_not_offered_is_refused_in_so_many_words() {
     assert!(direct.stderr.contains("stdio forwarding failed"), "{direct}");
     let backwards = ada.ssh_with(&["-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:9"], &there);
     assert_eq!(backwards.code, Some(255), "{backwards}");
-    let tunnel = ada.ssh_with(&["-o", "Tunnel=point-to-point", "-o", "ExitOnForwardFailure=yes", "-w", "any:any"], &there);
+    let tunnel = ada.ssh_with(
+        &["-o", "Tunnel=point-to-point", "-o", "ExitOnForwardFailure=yes", "-w", "any:any"],
+        &there,
+    );
     assert!(!tunnel.stdout.is_empty() || tunnel.code == Some(255), "{tunnel}");
     let shell = ada.ssh_with(&["-tt"], &[]);
     assert!(shell.all().contains("no shell"), "{shell}");
@@ -158,8 +179,14 @@ fn app_files_that_cannot_be_meant_are_refused_by_line() {
     repo.push("shop").accepted();
     let before = world.settled("shop");
     let cases: [(&str, &[&str]); 4] = [
-        ("<<<<<<< HEAD\nweb: node server.js\n=======\nweb: node other.js\n>>>>>>> topic\n", &["Procfile", "line 1", "merge-conflict marker"]),
-        ("web: node server.js\nworker: sleep 1\nweb: node other.js\n", &["Procfile", "line 3", "defines web again", "line 1"]),
+        (
+            "<<<<<<< HEAD\nweb: node server.js\n=======\nweb: node other.js\n>>>>>>> topic\n",
+            &["Procfile", "line 1", "merge-conflict marker"],
+        ),
+        (
+            "web: node server.js\nworker: sleep 1\nweb: node other.js\n",
+            &["Procfile", "line 3", "defines web again", "line 1"],
+        ),
         ("web node server.js\n", &["Procfile", "line 1", "no colon"]),
         ("web:\n", &["Procfile", "line 1", "no command"]),
     ];
@@ -184,11 +211,15 @@ fn no_recipe_and_a_missing_toolchain() {
     world.assert_nothing_left("shop", &before);
 
     let programs = ["php", "ruby", "java", "bun", "deno"];
-    let is_installed = |program: &&str| PATH.split(':').any(|folder| Path::new(folder).join(program).exists());
+    let is_installed =
+        |program: &&str| PATH.split(':').any(|folder| Path::new(folder).join(program).exists());
     let absent = programs.iter().find(|program| !is_installed(program)).unwrap();
     let repo = ada.app_of(apps::procfile(&format!("web: {absent} server\n")));
     let push = repo.push_with("shop", &["--force"], &["HEAD:refs/heads/main"]);
-    push.rejected_at("detect", &[&format!("{absent} is not installed on the host"), "ask the operator of the host"]);
+    push.rejected_at(
+        "detect",
+        &[&format!("{absent} is not installed on the host"), "ask the operator of the host"],
+    );
     world.assert_nothing_left("shop", &before);
 }
 
@@ -240,7 +271,7 @@ fn c11_a_pack_over_the_limit_is_refused() {
     fs::write(repo.path().join("noise.bin"), noise).unwrap();
     repo.commit();
     let push = repo.push("shop");
-    push.rejected(&["1 MiB"]);
+    push.rejected(&["pack exceeds maximum allowed size"]);
     world.assert_nothing_left("shop", &before);
     assert_eq!(world.get("shop", "/").body, "web");
 }
@@ -257,7 +288,8 @@ fn c9_objects_that_would_escape_are_refused() {
     let blob = repo.git(&["rev-parse", "HEAD:server.js"]).trim().to_owned();
     let inner = mktree(&ada, &repo, &format!("100644 blob {blob}\tx\n"));
     for name in ["..", ".git", ".GIT"] {
-        let tree = mktree(&ada, &repo, &format!("040000 tree {inner}\t{name}\n100644 blob {blob}\tserver.js\n"));
+        let tree =
+            mktree(&ada, &repo, &format!("040000 tree {inner}\t{name}\n100644 blob {blob}\tserver.js\n"));
         let commit = repo.git(&["commit-tree", &tree, "-p", &start, "-m", "hostile"]).trim().to_owned();
         let push = repo.push_with("shop", &[], &[&format!("{commit}:refs/heads/main")]);
         assert!(!push.ok, "{name}: {}", push.screen);

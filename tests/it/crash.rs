@@ -31,7 +31,9 @@ fn an_app_outlives_the_agent_and_is_adopted() {
     instances.iter().for_each(|process| process.signal(nix::sys::signal::Signal::SIGKILL));
     soon("its end", || instances.iter().all(|process| !process.runs()).then_some(()));
     world.start();
-    let successor = soon("its successor", || Some(world.try_get("shop", "/").ok()?).filter(|answer| answer.status == 200));
+    let successor = soon("its successor", || {
+        Some(world.try_get("shop", "/").ok()?).filter(|answer| answer.status == 200)
+    });
     assert_ne!(successor.body, pid);
     let state = world.settled("shop");
     assert_eq!((state.instances.len(), state.ports.len()), (1, 1), "{state:#?}");
@@ -55,7 +57,7 @@ fn a_build_that_was_cut_off_is_undone_at_the_next_start() {
     assert_eq!(world.get("shop", "/").body, "web", "the old release serves");
     world.assert_nothing_left("shop", &before);
     let log = ada.ssh(&["logs", "shop"]).ok();
-    assert!(log.contains("failed at build: the agent was stopped in the middle"), "{log}");
+    assert!(log.contains("failed: the agent was stopped in the middle of the deployment"), "{log}");
 
     repo.write("package.json", r#"{ "scripts": { "start": "node server.js" } }"#);
     repo.write("server.js", &repo.read("server.js").replace("\"web\"", "\"next\"")).commit();
@@ -116,7 +118,9 @@ fn a_follower_goes_on_over_a_redeploy_and_comes_back_after_a_crash() {
     let world = World::new();
     let ada = world.developer("ada");
     let speaking = |word: &str| {
-        apps::node_with(&format!("if (url.pathname !== '/') console.log('{word} was asked for', url.pathname); response.end('{word}');"))
+        apps::node_with(&format!(
+            "if (url.pathname !== '/') console.log('{word} was asked for', url.pathname); response.end('{word}');"
+        ))
     };
     let repo = ada.app_of(speaking("first"));
     repo.push("shop").accepted();

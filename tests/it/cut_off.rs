@@ -58,7 +58,9 @@ fn a_lost_connection_during_the_health_wait_leaves_nothing_within_a_second() {
     println!("all is undone {:?} after the connection was lost", cut.elapsed());
     assert_eq!(push.end().code, None);
     assert_eq!(world.get("shop", "/").body, "web");
-    soon("the record of it", || ada.ssh(&["logs", "shop"]).ok().contains("was cancelled at health").then_some(()));
+    soon("the record of it", || {
+        ada.ssh(&["logs", "shop"]).ok().contains("was cancelled at health").then_some(())
+    });
 }
 
 #[test]
@@ -67,7 +69,9 @@ fn a_first_push_that_is_cut_off_and_one_that_waits_behind_another() {
     let ada = world.developer("ada");
     let before = world.state("shop");
     let slow = |word: &str| {
-        let package = format!(r#"{{ "scripts": {{ "build": "echo {word}; sleep 1000", "start": "node server.js" }} }}"#);
+        let package = format!(
+            r#"{{ "scripts": {{ "build": "echo {word}; sleep 1000", "start": "node server.js" }} }}"#
+        );
         let repo = ada.app_of(apps::node(word));
         repo.write("package.json", &package).commit();
         repo

@@ -20,7 +20,9 @@ struct TinyDisk(PathBuf);
 impl TinyDisk {
     fn mount(folder: &Path) -> Self {
         let mounted = mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some(SIZE));
-        mounted.unwrap_or_else(|error| panic!("a small file system cannot be mounted ({error}): run this story as root"));
+        mounted.unwrap_or_else(|error| {
+            panic!("a small file system cannot be mounted ({error}): run this story as root")
+        });
         Self(folder.to_owned())
     }
 
@@ -70,7 +72,8 @@ fn story(disk: &TinyDisk, world: &World) {
     disk.free();
 
     // There is room at the beginning; the build takes it all.
-    let package = r#"{ "scripts": { "build": "dd if=/dev/zero of=big bs=1M count=400", "start": "node server.js" } }"#;
+    let package =
+        r#"{ "scripts": { "build": "dd if=/dev/zero of=big bs=1M count=400", "start": "node server.js" } }"#;
     let good = repo.read("package.json");
     repo.write("package.json", package).commit();
     repo.push("shop").rejected_at("build", &["the disk of the host is full", "make room"]);

@@ -39,7 +39,11 @@ fn branches_tags_and_deletions() {
     assert_eq!(world.get("shop", "/").body, "web");
     repo.write("server.js", &repo.read("server.js").replace("\"web\"", "\"topic\"")).commit();
     let topic = repo.push_with("shop", &[], &["HEAD:refs/heads/topic"]).accepted();
-    assert!(topic.said().iter().any(|line| line.contains("topic") && line.contains("main")), "{}", topic.screen);
+    assert!(
+        topic.said().iter().any(|line| line.contains("topic") && line.contains("main")),
+        "{}",
+        topic.screen
+    );
     repo.git(&["tag", "v1"]);
     let tag = repo.push_with("shop", &[], &["v1"]).accepted();
     assert!(tag.said().iter().any(|line| line.contains("v1")), "{}", tag.screen);
@@ -53,7 +57,11 @@ fn branches_tags_and_deletions() {
     assert!(deleted.said().iter().any(|line| line.contains("deleted")), "{}", deleted.screen);
     let before = world.settled("shop");
     assert_eq!(before.refs.len(), 1, "{:?}", before.refs);
-    repo.push_with("shop", &[], &[":refs/heads/main"]).rejected(&["main", "cannot be deleted", "apps:destroy"]);
+    repo.push_with("shop", &[], &[":refs/heads/main"]).rejected(&[
+        "main",
+        "cannot be deleted",
+        "apps:destroy",
+    ]);
     world.assert_nothing_left("shop", &before);
     assert_eq!(world.get("shop", "/").body, "web");
 }
@@ -75,7 +83,8 @@ fn force_pushes_two_refs_at_once_and_push_options() {
     assert_eq!(world.get("shop", "/").body, "rewritten");
 
     repo.write("server.js", &repo.read("server.js").replace("rewritten", "one of two")).commit();
-    let both = repo.push_with("shop", &["--atomic"], &["HEAD:refs/heads/aside", "HEAD:refs/heads/main"]).accepted();
+    let both =
+        repo.push_with("shop", &["--atomic"], &["HEAD:refs/heads/aside", "HEAD:refs/heads/main"]).accepted();
     assert!(both.screen.contains("aside"), "{}", both.screen);
     assert_eq!(world.get("shop", "/").body, "one of two");
     assert_eq!(world.state("shop").refs.len(), 2);
@@ -86,8 +95,13 @@ fn force_pushes_two_refs_at_once_and_push_options() {
     assert_eq!(world.get("shop", "/").body, "one of two");
     assert_eq!(world.head("shop"), repo.head(), "it is stored");
     repo.write("server.js", &repo.read("server.js").replace("stored", "optional")).commit();
-    let unknown = repo.push_with("shop", &["--push-option=colour=blue"], &["HEAD:refs/heads/main"]).accepted();
-    assert!(unknown.screen.contains("colour=blue") && unknown.screen.contains("not known"), "{}", unknown.screen);
+    let unknown =
+        repo.push_with("shop", &["--push-option=colour=blue"], &["HEAD:refs/heads/main"]).accepted();
+    assert!(
+        unknown.screen.contains("colour=blue") && unknown.screen.contains("not known"),
+        "{}",
+        unknown.screen
+    );
     assert_eq!(world.get("shop", "/").body, "optional");
 }
 
@@ -120,7 +134,10 @@ fn a_push_in_the_short_form_of_the_address_and_by_any_user_name() {
     let repo = ada.app_of(apps::node("web"));
     // `git@host:APP` has no place for a port, so the config of ssh names it.
     let port = world.ssh().port();
-    let config = format!("{}Host platform\n  HostName 127.0.0.1\n  Port {port}\n", std::fs::read_to_string(ada.ssh_config()).unwrap());
+    let config = format!(
+        "{}Host platform\n  HostName 127.0.0.1\n  Port {port}\n",
+        std::fs::read_to_string(ada.ssh_config()).unwrap()
+    );
     std::fs::write(ada.ssh_config(), config).unwrap();
     for remote in ["git@platform:shop", "dokku@platform:shop.git", "anybody@platform:/shop"] {
         repo.commit();

@@ -1,30 +1,35 @@
 //! Stories: the real binary, the real `git`, the real `ssh`, plain HTTP. Each story has a world of its own.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a story ends where a step of it fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a story ends where a step of it fails"
+)]
 
 mod world;
 
+/// What bad input gets.
+mod bad_input;
+/// `kill -9` of the agent.
+mod crash;
+/// A pusher who goes away in the middle.
+mod cut_off;
+/// The main job in one command.
+mod demo;
 /// A first push goes live, a second one replaces it, and the commands that tell about it.
 mod first_push;
+/// A full disk.
+mod full_disk;
+/// Pushes of every shape that git knows, and clones and fetches back.
+mod git_shapes;
 /// Every kind of app of the first recipes, with its real package manager.
 mod recipes;
 /// Pushes that must not go live leave everything as it was.
 mod rejected;
-/// Pushes of every shape that git knows, and clones and fetches back.
-mod git_shapes;
-/// A pusher who goes away in the middle.
-mod cut_off;
-/// What bad input gets.
-mod bad_input;
-/// A full disk.
-mod full_disk;
-/// `kill -9` of the agent.
-mod crash;
+/// Settings: checked, read again, never lost.
+mod settings;
 /// Instances that end by themselves.
 mod supervisor;
 /// The proxy as visitors meet it.
 mod visitors;
-/// Settings: checked, read again, never lost.
-mod settings;
-/// The main job in one command.
-mod demo;

@@ -8,7 +8,11 @@ fn node_with_npm_dependencies() {
     let ada = world.developer("ada");
     let repo = ada.app("node-express");
     let push = repo.push("shop").accepted();
-    assert!(push.said().iter().any(|line| line.contains("npm ci")), "the lock file is respected: {}", push.screen);
+    assert!(
+        push.said().iter().any(|line| line.contains("npm ci")),
+        "the lock file is respected: {}",
+        push.screen
+    );
     assert_eq!(world.get("shop", "/").body, "Hello from Express\n");
     assert!(!repo.path().join("node_modules").exists(), "built from the commit, not from the working copy");
 
@@ -45,11 +49,19 @@ fn static_sites_are_served_without_a_child() {
     assert_eq!(page.status, 200);
     assert!(page.body.contains("Hello from a static site"));
     assert_eq!(page.header("content-type").map(|kind| kind.starts_with("text/html")), Some(true));
-    assert_eq!(world.get("site", "/style.css").header("content-type").map(|kind| kind.starts_with("text/css")), Some(true));
+    assert_eq!(
+        world.get("site", "/style.css").header("content-type").map(|kind| kind.starts_with("text/css")),
+        Some(true)
+    );
     let missing = world.get("site", "/no/such/page");
     assert_eq!(missing.status, 404);
     assert!(missing.body.contains("There is no such page"), "the site's own page: {}", missing.body);
-    for path in ["/../../keys/store.key", "/..%2f..%2fkeys/store.key", "/%2e%2e/%2e%2e/keys/store.key", "/.git/config"] {
+    for path in [
+        "/../../keys/store.key",
+        "/..%2f..%2fkeys/store.key",
+        "/%2e%2e/%2e%2e/keys/store.key",
+        "/.git/config",
+    ] {
         let answer = world.get("site", path);
         assert!(matches!(answer.status, 400 | 404), "e5: {path} gives {}", answer.status);
     }
@@ -74,7 +86,10 @@ fn procfile_with_release_web_and_workers() {
     let ada = world.developer("ada");
     let repo = ada.app("procfile-only");
     repo.write("release.py", "import os, pathlib\npathlib.Path('released').write_text(os.environ['DYNO'])\nprint('release command ran')\n");
-    repo.write("serve.py", &repo.read("serve.py").replace("class Hello", "released = open('released').read()\n\n\nclass Hello"));
+    repo.write(
+        "serve.py",
+        &repo.read("serve.py").replace("class Hello", "released = open('released').read()\n\n\nclass Hello"),
+    );
     repo.commit();
     let push = repo.push("shop").accepted();
     let said = push.said();
@@ -86,13 +101,15 @@ fn procfile_with_release_web_and_workers() {
     assert!(at("release command ran") < at("Starting shop v1: web=1 worker=2"), "{}", push.screen);
     assert_eq!(world.get("shop", "/").body, "Hello from web\n", "the release command ran before the start");
 
-    let mut dynos: Vec<String> = world.instances("shop").iter().filter_map(|it| it.variable("DYNO")).collect();
+    let mut dynos: Vec<String> =
+        world.instances("shop").iter().filter_map(|it| it.variable("DYNO")).collect();
     dynos.sort();
     dynos.dedup();
     assert_eq!(dynos, ["web.1", "worker.1", "worker.2"]);
     soon("the workers' lines", || {
         let log = ada.ssh(&["logs", "shop", "-p", "worker"]).ok();
-        (log.contains("app[worker.1]: worker runs") && log.contains("app[worker.2]: worker runs")).then_some(())
+        (log.contains("app[worker.1]: worker runs") && log.contains("app[worker.2]: worker runs"))
+            .then_some(())
     });
     assert!(!ada.ssh(&["logs", "shop", "-p", "web"]).ok().contains("worker runs"));
 

@@ -51,8 +51,14 @@ fn a_failing_build_and_a_failing_release_command() {
 
     repo.write("package.json", r#"{ "scripts": { "start": "node server.js" } }"#);
     repo.write("Procfile", "web: node server.js\nrelease: echo migrating; exit 9\n").commit();
-    let push = repo.push("shop").rejected_at("release", &["the release command exited with code 9", "command: echo migrating"]);
-    assert!(push.said().iter().any(|line| line.contains("migrating")), "its output is shown: {}", push.screen);
+    let push = repo
+        .push("shop")
+        .rejected_at("release", &["the release command exited with code 9", "command: echo migrating"]);
+    assert!(
+        push.said().iter().any(|line| line.contains("migrating")),
+        "its output is shown: {}",
+        push.screen
+    );
     untouched(&world, &before);
 }
 
@@ -80,15 +86,27 @@ fn starts_that_go_wrong_are_told_apart() {
     let cases: [(&str, &[&str]); 5] = [
         (
             "web: echo starting up; echo it broke >&2; exit 42",
-            &["web.1 exited with code 42 before it was ready", "| starting up", "| it broke", "command: echo starting"],
+            &[
+                "web.1 exited with code 42 before it was ready",
+                "| starting up",
+                "| it broke",
+                "command: echo starting",
+            ],
         ),
         ("web: no-such-program --flag", &["web.1 exited with code 127", "no-such-program"]),
         ("web: echo done", &["web.1 exited with code 0", "foreground"]),
         (
             "web: echo up; PORT=0 exec node server.js",
-            &["web.1 listens on ", "not on the port in its environment variable PORT", "read the port from PORT"],
+            &[
+                "web.1 listens on ",
+                "not on the port in its environment variable PORT",
+                "read the port from PORT",
+            ],
         ),
-        ("web: echo waiting for nothing; exec sleep 1000", &["did not get ready within 3 s", "| waiting for nothing", "PORT"]),
+        (
+            "web: echo waiting for nothing; exec sleep 1000",
+            &["did not get ready within 3 s", "| waiting for nothing", "PORT"],
+        ),
     ];
     for (procfile, words) in cases {
         repo.write("Procfile", &format!("{procfile}\n")).commit();
@@ -113,11 +131,19 @@ fn checks_of_app_json_decide() {
     repo.push("shop").rejected_at("health", &["is it well", "HTTP 500", "2 attempts", "| asked for health"]);
     untouched(&world, &before);
 
-    repo.write("app.json", &check.replace("/health", "/").replace("\"wait\": 0", "\"wait\": 0, \"content\": \"old\"")).commit();
+    repo.write(
+        "app.json",
+        &check.replace("/health", "/").replace("\"wait\": 0", "\"wait\": 0, \"content\": \"old\""),
+    )
+    .commit();
     repo.push("shop").rejected_at("health", &["is it well", "does not hold", "old"]);
     untouched(&world, &before);
 
-    repo.write("app.json", &check.replace("/health", "/").replace("\"wait\": 0", "\"wait\": 0, \"content\": \"new\"")).commit();
+    repo.write(
+        "app.json",
+        &check.replace("/health", "/").replace("\"wait\": 0", "\"wait\": 0, \"content\": \"new\""),
+    )
+    .commit();
     repo.push("shop").accepted();
     assert_eq!(world.get("shop", "/").body, "new");
 

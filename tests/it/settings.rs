@@ -19,7 +19,9 @@ fn a_bad_file_keeps_the_last_good_settings() {
     assert_eq!(answer.body, "web", "the route follows");
 
     fs::write(world.settings_file(), "domain = \"third.test\"\ndomian = 3\n").unwrap();
-    let health = soon("the problem in /health", || Some(world.health()).filter(|health| health["status"] == "degraded"));
+    let health = soon("the problem in /health", || {
+        Some(world.health()).filter(|health| health["status"] == "degraded")
+    });
     let text = health.to_string();
     assert!(text.contains("domian") && text.contains('2'), "key and line: {text}");
     assert!(url().contains("shop.second.test"), "the last good settings count");
@@ -40,7 +42,9 @@ fn check_config_says_what_is_wrong_with_line_and_key() {
     };
     let good = check("domain = \"apps.example.test\"\n[ssh]\nlisten = \"127.0.0.1:2222\"\n");
     assert_eq!(good.code, Some(0), "{good}");
-    let bad = check("domain = \"apps.example.test\"\n[ssh]\nlisen = \"127.0.0.1:2222\"\n[deploy]\nstart_timeout = \"soon\"\n");
+    let bad = check(
+        "domain = \"apps.example.test\"\n[ssh]\nlisen = \"127.0.0.1:2222\"\n[deploy]\nstart_timeout = \"soon\"\n",
+    );
     assert_eq!(bad.code, Some(2), "{bad}");
     for word in ["autostack.toml", "3", "ssh.lisen", "ssh.listen", "5", "deploy.start_timeout", "soon"] {
         assert!(bad.stderr.contains(word), "{word}: {bad}");

@@ -8,7 +8,8 @@ use crate::world::{World, apps, soon};
 fn an_instance_that_was_killed_is_started_again_and_its_route_recovers() {
     let world = World::new();
     let ada = world.developer("ada");
-    let files = apps::procfile("web: exec node server.js\nworker: echo worker of $GIT_REV; exec sleep 1000\n");
+    let files =
+        apps::procfile("web: exec node server.js\nworker: echo worker of $GIT_REV; exec sleep 1000\n");
     let repo = ada.app_of(files);
     repo.write("server.js", &repo.read("server.js").replace("\"web\"", "String(process.pid)")).commit();
     repo.push("shop").accepted();
@@ -16,7 +17,10 @@ fn an_instance_that_was_killed_is_started_again_and_its_route_recovers() {
     let before = world.settled("shop");
 
     let of = |dyno: &str| {
-        let found = world.instances("shop").into_iter().find(|process| process.variable("DYNO").as_deref() == Some(dyno));
+        let found = world
+            .instances("shop")
+            .into_iter()
+            .find(|process| process.variable("DYNO").as_deref() == Some(dyno));
         found.unwrap()
     };
     of("web.1").signal(Signal::SIGKILL);
@@ -28,11 +32,20 @@ fn an_instance_that_was_killed_is_started_again_and_its_route_recovers() {
     of("worker.1").signal(Signal::SIGKILL);
     soon("both to be said and started again", || {
         let log = ada.ssh(&["logs", "shop"]).ok();
-        let said = ["web.1 was killed by signal 9 (SIGKILL); it is started again in", "worker.1 was killed by signal 9", "web.1 is up", "worker.1 is up"];
+        let said = [
+            "web.1 was killed by signal 9 (SIGKILL); it is started again in",
+            "worker.1 was killed by signal 9",
+            "web.1 is up",
+            "worker.1 is up",
+        ];
         said.iter().all(|text| log.contains(text)).then_some(())
     });
     let after = world.settled("shop");
-    assert_eq!((after.instances.len(), after.ports.len()), (before.instances.len(), before.ports.len()), "{after:#?}");
+    assert_eq!(
+        (after.instances.len(), after.ports.len()),
+        (before.instances.len(), before.ports.len()),
+        "{after:#?}"
+    );
     assert_eq!(ada.ssh(&["logs", "shop", "-p", "worker"]).ok().matches("worker of").count(), 2);
 }
 

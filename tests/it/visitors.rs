@@ -84,7 +84,8 @@ http.createServer((request, response) => {
     assert_eq!(stream.chunk().unwrap(), None);
 
     // A body goes up while its answer comes down.
-    let head = format!("POST /echo HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n", world.host("shop"));
+    let head =
+        format!("POST /echo HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n", world.host("shop"));
     stream.send(head.as_bytes()).unwrap();
     stream.send(b"4\r\nping\r\n").unwrap();
     assert_eq!(stream.head().unwrap().status, 200);
@@ -148,7 +149,9 @@ fn a_request_in_flight_is_finished_over_a_redeploy() {
     repo.push("shop").accepted();
     thread::scope(|scope| {
         let visitor = scope.spawn(|| world.get("shop", "/slow"));
-        soon("the request to begin", || ada.ssh(&["logs", "shop"]).ok().contains("a slow request begins").then_some(()));
+        soon("the request to begin", || {
+            ada.ssh(&["logs", "shop"]).ok().contains("a slow request begins").then_some(())
+        });
         for (name, text) in slow("new") {
             repo.write(name, &text);
         }
