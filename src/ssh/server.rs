@@ -172,34 +172,43 @@ async fn converse<S: Service>(door: Arc<Door<S>>, config: Arc<Config>, guest: Gu
     let (cut, heard_bytes) = (signals.cut.clone(), Arc::clone(&place.heard_bytes));
     let wire = Wire::new(socket, exchanged, cut, heard_bytes, door.limits.socket_stall);
     let connection = Connection::new(Arc::clone(&door), peer, place, signals.clone());
-    let talk = async {
-        let mut running = russh::server::run_stream(config, wire, connection).await?;
-        let handle = running.handle();
-        tokio::select! {
-            ended = &mut running => return ended,
-            () = farewell(&door, &signals) => {}
-        }
-        // A client whose sessions have ended leaves by itself, once it has shown their last words; a goodbye
-        // that came sooner would make OpenSSH drop them.
-        if let Ok(ended) = timeout(GOODBYE, &mut running).await {
-            return ended;
-        }
-        let goodbye =
-            handle.disconnect(Disconnect::ByApplication, "the agent is stopping".into(), String::new());
-        let _said = timeout(GOODBYE, goodbye).await;
-        if let Ok(ended) = timeout(GOODBYE, &mut running).await {
-            return ended;
-        }
-        signals.cut.cancel();
-        running.await
-    };
+    let talk = talk(&door, config, wire, connection, &signals);
     let ended = watch(&door, &signals, &leave, deadline, talk).await;
     // Sessions that outlive the connection are told so, whatever ended it.
     signals.cut.cancel();
     match ended {
         Ok(()) => tracing::debug!(%peer, "ssh connection ended"),
+        Err(russh::Error::Join(error)) => tracing::error!(%peer, %error, "an ssh connection failed"),
         Err(error) => tracing::debug!(%peer, %error, "ssh connection ended early"),
     }
+}
+
+/// Lets russh run the connection; says goodbye when the server stops.
+async fn talk<S: Service>(
+    door: &Door<S>,
+    config: Arc<Config>,
+    wire: Wire<TcpStream>,
+    connection: Connection<S>,
+    signals: &Signals,
+) -> Result<(), russh::Error> {
+    let mut running = russh::server::run_stream(config, wire, connection).await?;
+    let handle = running.handle();
+    tokio::select! {
+        ended = &mut running => return ended,
+        () = farewell(door, signals) => {}
+    }
+    // A client whose sessions have ended leaves by itself, once it has shown their last words; a goodbye
+    // that came sooner would make OpenSSH drop them.
+    if let Ok(ended) = timeout(GOODBYE, &mut running).await {
+        return ended;
+    }
+    let goodbye = handle.disconnect(Disconnect::ByApplication, "the agent is stopping".into(), String::new());
+    let _said = timeout(GOODBYE, goodbye).await;
+    if let Ok(ended) = timeout(GOODBYE, &mut running).await {
+        return ended;
+    }
+    signals.cut.cancel();
+    running.await
 }
 
 /// Runs a connection under the two rules for those that have not logged in: their time, and their place.
