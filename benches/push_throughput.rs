@@ -160,12 +160,11 @@ fn commit_everywhere(client: &Client, crowd: &Path, turn: usize) -> Result<()> {
     Ok(())
 }
 
-/// Starts every push, each from an address of its own as pushers have, and waits for the last.
+/// Starts every push and waits for the last.
 fn push_at_once(client: &Client, crowd: &Path, url: &str, round: usize) -> Result<Duration> {
     let mut pushes: Vec<Command> = (0..PUSHERS)
         .map(|number| {
-            let address = format!("127.0.1.{}", number + 1);
-            let mut push = client.git_from(&crowd.join(number.to_string()), Some(&address));
+            let mut push = client.git(&crowd.join(number.to_string()));
             push.args(["push", "--quiet", url, &format!("main:side-{number}-{round}")]);
             push.stdout(Stdio::null()).stderr(Stdio::piped());
             push

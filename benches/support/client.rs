@@ -33,15 +33,7 @@ impl Client {
 
     /// `git` in a folder.
     pub(crate) fn git(&self, folder: &Path) -> Command {
-        self.git_from(folder, None)
-    }
-
-    /// The same, connecting from this loopback address: another visitor in the eyes of the server.
-    pub(crate) fn git_from(&self, folder: &Path, source: Option<&str>) -> Command {
-        let mut ssh = format!("ssh {}", self.ssh_options().join(" "));
-        if let Some(address) = source {
-            ssh.push_str(&format!(" -o BindAddress={address}"));
-        }
+        let ssh = format!("ssh {}", self.ssh_options().join(" "));
         let mut git = Command::new("git");
         git.current_dir(folder)
             .env_clear()
