@@ -1,8 +1,14 @@
 //! What bad input gets: one clear sentence, the exit code of the contract, nothing changed.
 
-use std::{fs, io::Read, path::Path};
+use std::{
+    fs,
+    io::Read,
+    net::TcpStream,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use crate::world::{Live, Options, World, agent::PATH, apps};
+use crate::world::{Live, Options, World, agent::PATH, apps, processes};
 
 /// Names of everything below a folder.
 fn tree(folder: &Path) -> Vec<String> {
@@ -157,6 +163,14 @@ fn an_unknown_key_is_refused() {
     let push = eve.app_of(apps::node("web")).push("shop");
     push.rejected(&["Permission denied (publickey"]);
     assert!(!world.data_dir().join("repos/shop.git").exists());
+    let told = eve.ssh_with(
+        &["-o", "BatchMode=no", "-o", "LogLevel=INFO", "-o", "PreferredAuthentications=publickey,keyboard-interactive"],
+        &["version"],
+    );
+    assert_eq!(told.code, Some(255), "{told}");
+    for word in ["This key is not known here: SHA256:", "autostack admin key add"] {
+        assert!(told.stderr.contains(word), "{told}");
+    }
     // Eve offers Ada's public key, whose private half she does not have.
     fs::write(eve.home().join("borrowed.pub"), ada.public_key()).unwrap();
     let borrowed = format!("IdentityFile={}", eve.home().join("borrowed.pub").display());
@@ -169,6 +183,88 @@ fn an_unknown_key_is_refused() {
     assert!(garbage.stderr.starts_with(" !     "), "{garbage}");
     let twice = world.admin(&["key", "add", "again"], ada.public_key().as_bytes());
     assert_ne!(twice.code, Some(0), "{twice}");
+}
+
+#[test]
+fn c3_variables_of_a_client_do_not_reach_git_nor_the_build() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    let forged = [
+        "GIT_CONFIG_COUNT=1",
+        "GIT_CONFIG_KEY_0=core.hooksPath",
+        "GIT_CONFIG_VALUE_0=/nowhere",
+        "GIT_EXEC_PATH=/nowhere",
+        "GIT_OBJECT_DIRECTORY=/nowhere",
+        "GIT_SSH_COMMAND=nothing",
+        "LD_PRELOAD=/nowhere/evil.so",
+        "BASH_ENV=/nowhere/evil.sh",
+        "AUTOSTACK_HOOK_TOKEN=guessed",
+    ];
+    let config = fs::read_to_string(ada.ssh_config()).unwrap();
+    fs::write(ada.ssh_config(), format!("{config}  SetEnv {}\n", forged.join(" "))).unwrap();
+    let repo = ada.app_of(apps::node("web"));
+    let package = r#"{ "scripts": { "build": "echo in the build; sleep 1000", "start": "node server.js" } }"#;
+    repo.write("package.json", package).commit();
+    let push = repo.push_live("shop");
+    push.wait_for("in the build");
+    let running = processes::inside(world.data_dir());
+    let of = |word: &str| running.iter().filter(|process| process.command.contains(word)).count();
+    assert!(of("receive-pack") > 0 && of("hook pre-receive") > 0 && of("npm run build") > 0, "{running:#?}");
+    for process in &running {
+        for (name, value) in forged.iter().map(|entry| entry.split_once('=').unwrap()) {
+            assert_ne!(process.variable(name).as_deref(), Some(value), "{name} of {}", process.command);
+        }
+    }
+    drop(push);
+}
+
+#[test]
+fn c8_silent_connections_keep_nobody_out() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    let began = Instant::now();
+    let silent: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(world.ssh()).unwrap()).collect();
+    ada.app_of(apps::node("web")).push("shop").accepted();
+    assert_eq!(world.get("shop", "/").body, "web");
+    println!("a push beside {} silent connections took {:?}", silent.len(), began.elapsed());
+    for mut connection in silent {
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        // What the server says first, and then its end.
+        let mut heard = Vec::new();
+        let _reset = connection.read_to_end(&mut heard);
+        assert!(heard.len() < 1_000);
+    }
+    assert!(began.elapsed() < Duration::from_secs(25), "each was closed in time: {:?}", began.elapsed());
+    assert_eq!(ada.ssh(&["version"]).code, Some(0));
+}
+
+#[test]
+fn e4_what_an_app_writes_gives_no_terminal_an_order() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    let repo = ada.app_of(apps::node_with(
+        r#"if (url.pathname === "/shout") console.log("before\x1b]0;owned\x07\x1b[2Jafter\u202e");
+  response.end("web");"#,
+    ));
+    let package = r#"{ "scripts": { "build": "printf 'built\\033]52;c;aGk=\\007\\033[2J here\\n'", "start": "node server.js" } }"#;
+    repo.write("package.json", package);
+    repo.git(&["add", "--all"]);
+    repo.git(&["commit", "--quiet", "--message", "A \u{1b}]0;hostile\u{7} change"]);
+    let push = repo.push("shop").accepted();
+    assert!(
+        push.said().iter().any(|line| line.contains("built") && line.contains("here")),
+        "{}",
+        push.screen
+    );
+    world.get("shop", "/shout");
+    let log = crate::world::soon("the line", || {
+        let log = ada.ssh(&["logs", "shop"]).ok();
+        log.contains("after").then_some(log)
+    });
+    for text in [push.said().join("\n"), log, world.log()] {
+        let orders = ["\u{1b}]", "\u{7}", "\u{1b}[2J", "\u{202e}"];
+        assert!(!orders.iter().any(|order| text.contains(order)), "{text:?}");
+    }
 }
 
 #[test]

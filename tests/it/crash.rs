@@ -83,6 +83,53 @@ fn a_candidate_that_was_cut_off_is_stopped_at_the_next_start() {
 }
 
 #[test]
+fn an_orderly_stop_cancels_what_is_under_way() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    let repo = ada.app_of(apps::node("web"));
+    repo.push("shop").accepted();
+    let before = world.settled("shop");
+    let package =
+        r#"{ "scripts": { "build": "echo compiling for long; sleep 1000", "start": "node server.js" } }"#;
+    repo.write("package.json", package).commit();
+    let push = repo.push_live("shop");
+    push.wait_for("compiling for long");
+    assert!(world.stop().success(), "{}", world.log());
+    assert_ne!(push.end().code, Some(0));
+    world.start();
+    assert_eq!(world.get("shop", "/").body, "web");
+    world.assert_nothing_left("shop", &before);
+    assert!(ada.ssh(&["logs", "shop"]).ok().contains("was cancelled"), "{}", world.log());
+}
+
+#[test]
+fn whenever_the_agent_is_killed_what_git_has_and_what_is_live_are_the_same() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    let repo = ada.app_of(apps::node_with("response.end(process.env.GIT_REV);"));
+    repo.push("shop").accepted();
+    let mut accepted = 0;
+    for delay in [60, 120, 180, 240, 300, 360, 420, 500, 600, 800] {
+        let new = repo.commit();
+        let push = repo.push_live("shop");
+        // Not a wait for something: the moment of the blow.
+        thread::sleep(Duration::from_millis(delay));
+        world.kill9_and_restart();
+        let was_told = push.end().code == Some(0);
+        let head = world.head("shop");
+        assert_eq!(world.get("shop", "/").body, head, "after {delay} ms");
+        assert!(!was_told || head == new, "a pusher who was told so is live (after {delay} ms)");
+        let state = world.settled("shop");
+        assert_eq!((state.instances.len(), state.ports.len()), (1, 1), "after {delay} ms: {state:#?}");
+        accepted += usize::from(head == new);
+    }
+    println!("{accepted} of 10 pushes were accepted before the blow");
+    repo.commit();
+    repo.push("shop").accepted();
+    assert_eq!(world.get("shop", "/").body, repo.head());
+}
+
+#[test]
 fn every_line_of_a_log_is_there_once() {
     let world = World::new();
     let ada = world.developer("ada");

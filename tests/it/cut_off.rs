@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::world::{Repo, World, apps, soon};
+use crate::world::{Developer, Repo, World, apps, soon};
 
 /// What the pusher is promised, and what looking costs on a loaded machine.
 const PROMISE: Duration = Duration::from_millis(1_000 + 500);
@@ -63,39 +63,62 @@ fn a_lost_connection_during_the_health_wait_leaves_nothing_within_a_second() {
     });
 }
 
+/// An app whose build says a word and then takes for ever.
+fn slow<'d>(ada: &'d Developer<'d>, word: &str) -> Repo<'d> {
+    let package =
+        format!(r#"{{ "scripts": {{ "build": "echo {word}; sleep 1000", "start": "node server.js" }} }}"#);
+    let repo = ada.app_of(apps::node(word));
+    repo.write("package.json", &package).commit();
+    repo
+}
+
 #[test]
-fn a_first_push_that_is_cut_off_and_one_that_waits_behind_another() {
+fn a_first_push_that_is_cut_off_leaves_not_even_an_app() {
     let world = World::new();
     let ada = world.developer("ada");
     let before = world.state("shop");
-    let slow = |word: &str| {
-        let package = format!(
-            r#"{{ "scripts": {{ "build": "echo {word}; sleep 1000", "start": "node server.js" }} }}"#
-        );
-        let repo = ada.app_of(apps::node(word));
-        repo.write("package.json", &package).commit();
-        repo
-    };
-    let first = slow("first-build");
+    let push = slow(&ada, "first-build");
+    let push = push.push_live("shop");
+    push.wait_for("first-build");
+    push.signal(Signal::SIGINT);
+    world.assert_nothing_left("shop", &before);
+    soon("the app to be gone", || (ada.ssh(&["url", "shop"]).code == Some(20)).then_some(()));
+    assert!(!world.data_dir().join("repos/shop.git").exists());
+    assert!(!world.log().contains("ERROR"), "nothing went wrong: {}", world.log());
+}
+
+#[test]
+fn a_first_push_that_is_cut_off_takes_nothing_from_one_that_waits_behind_it() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    let first = slow(&ada, "first-build");
     let push = first.push_live("shop");
     push.wait_for("first-build");
-
     let second = ada.app_of(apps::node("second"));
     let waiting = second.push_live("shop");
     waiting.wait_for("Waiting for the deployment before this one");
     push.signal(Signal::SIGINT);
-    drop(push);
     Repo::outcome(&waiting.end()).accepted();
     assert_eq!(world.get("shop", "/").body, "second");
+    let state = world.settled("shop");
+    assert_eq!((state.instances.len(), state.artifacts.len()), (1, 1), "{state:#?}");
+}
 
-    let third = slow("third-build");
-    let push = third.push_live("other");
-    push.wait_for("third-build");
-    push.signal(Signal::SIGINT);
-    drop(push);
-    world.settled("shop");
-    assert_eq!(world.get("other", "/").status, 404);
-    assert!(world.state("other").refs.is_empty());
-    assert!(world.state("other").artifacts.is_empty());
-    drop(before);
+#[test]
+fn a_client_that_sends_no_pack_takes_nothing_from_a_push_that_went_live_meanwhile() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    // It opens a first push and says nothing more.
+    let idle = ada.ssh_live(&["git-receive-pack 'shop'"]);
+    idle.wait_for("Created app shop");
+    ada.app_of(apps::node("live")).push("shop").accepted();
+    idle.signal(Signal::SIGKILL);
+    assert_eq!(idle.end().code, None);
+    let before = world.settled("shop");
+    assert_eq!(world.get("shop", "/").body, "live");
+    // The end of the idle push is settled before this one begins and ends.
+    ada.clone_of("shop", &[]);
+    world.assert_nothing_left("shop", &before);
+    assert_eq!(world.get("shop", "/").body, "live");
+    assert!(ada.ssh(&["apps:list"]).ok().contains("shop"));
 }

@@ -30,7 +30,7 @@ pub(crate) const AUTOSTACK: &str = env!("CARGO_BIN_EXE_autostack");
 /// Where programs are found; the runner's own environment is not handed on.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long an agent may take to stop in good order.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(90);
 
 /// What is special about a world.
 #[derive(Default)]
