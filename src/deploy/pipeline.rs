@@ -53,7 +53,9 @@ async fn mark_running(job: &Job, parts: &Parts) {
     let id = job.id.clone();
     let update =
         move |store: &Store| store.update_deployment(&id, |found| found.state = DeploymentState::Running);
-    if let Err(error) = parts.store.call(update).await {
+    if let Err(error) = parts.store.call(update).await
+        && !is_destroyed(&error)
+    {
         tracing::warn!(deployment = %job.id, %error, "a deployment could not be recorded as running");
     }
 }
@@ -296,7 +298,9 @@ pub(crate) async fn end(job: &Job, work: &Workspace, parts: &Parts, failure: &Fa
     };
     let (id, stages, recorded) = (job.id.clone(), work.stages(), failure.clone());
     let write = move |store: &Store| store.update_deployment(&id, close(state, stages, recorded)).map(drop);
-    if let Err(error) = parts.store.call(write).await {
+    if let Err(error) = parts.store.call(write).await
+        && !is_destroyed(&error)
+    {
         tracing::error!(deployment = %job.id, %error, "the end of a deployment could not be recorded");
     }
     failure.lines().into_iter().for_each(|line| job.log.line(line));
@@ -334,6 +338,11 @@ fn check_cancelled(job: &Job, work: &Workspace) -> Result<(), Failure> {
 pub(crate) fn cancelled(stage: Stage) -> Failure {
     Failure::new(stage, FailureKind::Cancelled, "the push was cut off, so nothing was changed")
         .hint("push again")
+}
+
+/// Whether a record is missing because its app was destroyed meanwhile: then nobody will look for it.
+fn is_destroyed(error: &StoreError) -> bool {
+    matches!(error, StoreError::NotFound { .. })
 }
 
 /// A failure of the platform's own store, in words.
