@@ -35,7 +35,7 @@ const RESTART_PAUSE_RESET: Duration = Duration::from_secs(60);
 pub(crate) struct Live {
     launch: Arc<Launchable>,
     places: BTreeMap<Slot, Place>,
-    /// Ends the watchers and restarts of this release once another one has taken its place.
+    /// Ends the watchers and restarts of this release once another one has taken its place, or the agent stops.
     replaced: CancellationToken,
 }
 
@@ -73,7 +73,8 @@ impl Live {
         supervision: &Supervision,
     ) -> Self {
         let places = places.into_iter().map(|(slot, instance)| (slot, Place::new(instance))).collect();
-        let live = Self { launch, places, replaced: CancellationToken::new() };
+        let replaced = supervision.parts.tasks.shutdown_token().child_token();
+        let live = Self { launch, places, replaced };
         for (slot, place) in &live.places {
             match &place.instance {
                 Some(ready) => live.watch(slot, &ready.id, supervision),
