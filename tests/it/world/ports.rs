@@ -6,7 +6,7 @@ use std::{
 };
 
 /// First port of the first slice; below the ports that the kernel gives to connections.
-const FIRST: u16 = 20_000;
+const FIRST: u16 = 21_000;
 /// Ports of a slice, its guard included.
 const WIDTH: u16 = 40;
 /// How many slices there are.

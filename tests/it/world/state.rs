@@ -68,7 +68,7 @@ impl World {
                     "after {limit:?} something is left (left) that was not there (right)"
                 );
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

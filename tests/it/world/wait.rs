@@ -23,6 +23,6 @@ pub(crate) fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Op
             return value;
         }
         assert!(Instant::now() < end, "waited {limit:?} for {what}");
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(20));
     }
 }
