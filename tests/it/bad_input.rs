@@ -164,7 +164,14 @@ fn an_unknown_key_is_refused() {
     push.rejected(&["Permission denied (publickey"]);
     assert!(!world.data_dir().join("repos/shop.git").exists());
     let told = eve.ssh_with(
-        &["-o", "BatchMode=no", "-o", "LogLevel=INFO", "-o", "PreferredAuthentications=publickey,keyboard-interactive"],
+        &[
+            "-o",
+            "BatchMode=no",
+            "-o",
+            "LogLevel=INFO",
+            "-o",
+            "PreferredAuthentications=publickey,keyboard-interactive",
+        ],
         &["version"],
     );
     assert_eq!(told.code, Some(255), "{told}");
