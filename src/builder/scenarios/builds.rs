@@ -89,7 +89,7 @@ async fn requirements_are_installed_and_a_reused_environment_names_its_own_artif
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_to_declare_dependencies_of_python_installs_them() {
     for (app, probe) in [
-        ("python-uv", "import bottle"),
+        ("python-uv", "import sys; assert sys.prefix.endswith(\".venv\")"),
         ("python-pyproject", "import bottle, waitress"),
         ("python-fastapi", "import uvicorn, main; main.app"),
     ] {
