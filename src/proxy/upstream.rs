@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use autostack_base::tasks::Shutdown;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -96,12 +97,7 @@ impl Endpoint {
     pub(crate) fn retire(&self) {
         self.requests.retire();
         self.connections.retire();
-        let unused = {
-            let mut pool = self.pool();
-            pool.is_closed = true;
-            std::mem::take(&mut pool.unused)
-        };
-        drop(unused);
+        self.close_pool();
     }
 
     /// A kept connection that was used less than `age_max` ago, if there is one that still stands.
@@ -167,17 +163,30 @@ impl Endpoint {
         };
         if start_sweeping {
             let endpoint = Arc::clone(self);
-            let idle_timeout = proxy.limits.pool_idle_timeout;
-            proxy.tasks.spawn("proxy-pool", async move { endpoint.sweep(idle_timeout).await });
+            let (idle_timeout, stopping) = (proxy.limits.pool_idle_timeout, proxy.tasks.shutdown_token());
+            proxy.tasks.spawn("proxy-pool", async move { endpoint.sweep(idle_timeout, stopping).await });
         }
     }
 
-    /// Closes what stays unused for `idle_timeout`; ends when nothing is left, so that an idle agent sleeps.
-    async fn sweep(self: Arc<Self>, idle_timeout: Duration) {
-        loop {
-            let Some(oldest) = self.close_unused_since(idle_timeout) else { return };
-            time::sleep_until(oldest + idle_timeout).await;
+    /// Closes what stays unused for `idle_timeout`, or at once when the agent is stopping; ends when nothing is
+    /// left, so that an idle agent sleeps.
+    async fn sweep(self: Arc<Self>, idle_timeout: Duration, stopping: Shutdown) {
+        while let Some(oldest) = self.close_unused_since(idle_timeout) {
+            tokio::select! {
+                () = stopping.cancelled() => return self.close_pool(),
+                () = time::sleep_until(oldest + idle_timeout) => {}
+            }
         }
+    }
+
+    /// Closes what is unused, and keeps nothing from now on.
+    fn close_pool(&self) {
+        let unused = {
+            let mut pool = self.pool();
+            pool.is_closed = true;
+            std::mem::take(&mut pool.unused)
+        };
+        drop(unused);
     }
 
     /// Closes what has been unused for `idle_timeout`, and says since when the oldest of the rest is.
