@@ -182,13 +182,6 @@ impl World {
         status
     }
 
-    /// Stops the agent and starts it again.
-    #[track_caller]
-    pub(crate) fn restart(&self) {
-        assert!(self.stop().success(), "the agent did not stop well:\n{}", self.log());
-        self.start();
-    }
-
     /// Kills the agent without a word.
     pub(crate) fn kill9(&self) {
         let mut running = self.running.lock().unwrap();
