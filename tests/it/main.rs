@@ -27,6 +27,8 @@ mod git_shapes;
 mod recipes;
 /// Pushes that must not go live leave everything as it was.
 mod rejected;
+/// The agent as a service of systemd.
+mod service;
 /// Settings: checked, read again, never lost.
 mod settings;
 /// Instances that end by themselves.

@@ -22,7 +22,9 @@ use super::{
     Developer, Output, Response, http,
     live::{self, Live},
     ports::Slice,
-    processes, wait,
+    processes,
+    service::Manager,
+    wait,
 };
 
 /// The binary under test.
@@ -38,6 +40,7 @@ pub(crate) struct Options {
     settings: Vec<(String, String)>,
     file: Option<String>,
     data_dir: Option<PathBuf>,
+    is_service: bool,
 }
 
 impl Options {
@@ -60,6 +63,12 @@ impl Options {
         self
     }
 
+    /// Runs the agent as systemd does, with sockets that it is given.
+    pub(crate) fn by_systemd(mut self) -> Self {
+        self.is_service = true;
+        self
+    }
+
     /// Starts the world.
     #[track_caller]
     pub(crate) fn start(self) -> World {
@@ -74,6 +83,7 @@ pub(crate) struct World {
     settings: Vec<(String, String)>,
     file: Option<PathBuf>,
     ports: Slice,
+    manager: Option<Manager>,
     running: Mutex<Running>,
 }
 
@@ -109,6 +119,7 @@ impl World {
         let addresses = Addresses { ssh: nowhere, http: nowhere, api: nowhere };
         let world = Self {
             data_dir: options.data_dir.unwrap_or_else(|| root.path().join("data")),
+            manager: options.is_service.then(|| Manager::new(root.path())),
             root,
             settings: options.settings,
             file,
@@ -140,12 +151,15 @@ impl World {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = self.autostack();
         command.arg("serve").args(self.file.iter().flat_map(|file| [Path::new("--config"), file]));
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut running = self.running.lock().unwrap();
         let addresses = running.addresses;
         command.env("AUTOSTACK_SSH__LISTEN", addresses.ssh.to_string());
         command.env("AUTOSTACK_HTTP__LISTEN", addresses.http.to_string());
         command.env("AUTOSTACK_API__LISTEN", addresses.api.to_string());
+        if let Some(manager) = &self.manager {
+            command = manager.hand_over(&command);
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         running.agent = Some(command.spawn().unwrap());
     }
 
@@ -261,6 +275,11 @@ impl World {
     /// The settings file, where the world has one.
     pub(crate) fn settings_file(&self) -> &Path {
         self.file.as_deref().unwrap()
+    }
+
+    /// Who holds the agent's sockets, where it runs as a service.
+    pub(crate) fn manager(&self) -> &Manager {
+        self.manager.as_ref().unwrap()
     }
 
     /// A folder of the world's own.

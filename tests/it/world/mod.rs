@@ -10,6 +10,7 @@
 //! | [`repo`] | [`Repo`]: a working copy; [`Push`]: what a push said |
 //! | [`http`] | a visitor: requests through the proxy, raw connections |
 //! | [`state`] | [`State`]: everything that a push may leave behind, to compare before and after |
+//! | [`service`] | [`service::Manager`]: what systemd does for a service |
 //! | [`live`] | [`Live`]: a child process whose output is read while it runs |
 //! | [`apps`] | small apps for stories that need a certain behaviour |
 //! | [`processes`], [`ports`], [`wait`] | what runs; whose ports are whose; waits with a bound |
@@ -24,6 +25,7 @@ pub(crate) mod live;
 pub(crate) mod ports;
 pub(crate) mod processes;
 pub(crate) mod repo;
+pub(crate) mod service;
 pub(crate) mod state;
 pub(crate) mod wait;
 
