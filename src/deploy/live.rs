@@ -9,6 +9,7 @@ use autostack_domain::{
     route::{AppRoute, Target},
 };
 use autostack_proxy::Retired;
+use autostack_runtime::RuntimeError;
 use futures_util::future::join_all;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -256,8 +257,15 @@ pub(crate) async fn stop_all(parts: &Parts, instances: &[InstanceId]) {
     let grace = parts.settings().deploy.stop_timeout;
     let stops = instances.iter().map(|id| parts.runtime.stop(id, grace));
     for (id, stopped) in instances.iter().zip(join_all(stops).await) {
-        if let Err(error) = stopped {
-            tracing::error!(%id, error = autostack_base::error_chain(&error), "an instance could not be stopped");
+        match stopped {
+            Ok(()) => {}
+            // The agent is stopping; the next one finds the instance, and that nobody wants it.
+            Err(RuntimeError::Interrupted { .. }) => {
+                tracing::info!(%id, "the next agent stops this instance");
+            }
+            Err(error) => {
+                tracing::error!(%id, error = autostack_base::error_chain(&error), "an instance could not be stopped");
+            }
         }
     }
 }
