@@ -178,6 +178,55 @@ async fn each_limit_is_held() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_annotated_tag_stands_for_its_commit() {
+    let world = World::new();
+    world.write("a", "tagged");
+    let commit = world.commit("one");
+    world.git(&["tag", "-a", "v1", "-m", "the first"]);
+    let tag = world.git(&["rev-parse", "v1"]);
+    assert_ne!(tag, commit.as_str(), "it is an object of its own");
+    let outcome = world.push(&["--follow-tags", REMOTE, "main"]).await;
+    assert!(outcome.accepted, "{}", outcome.screen);
+    assert_eq!(world.head_of("refs/tags/v1").unwrap().as_str(), tag);
+    let report = world.inspect(&tag.parse().unwrap()).unwrap();
+    assert_eq!((&report.commit, report.subject.as_str()), (&commit, "one"));
+    let dest = world.root().join("out");
+    export(&world, &report, &dest).unwrap();
+    assert_eq!(fs::read_to_string(dest.join("a")).unwrap(), "tagged");
+
+    // From the quarantine too: this push brings nothing but the tag.
+    world.git(&["tag", "-a", "v2", "-m", "the second"]);
+    let outcome = world.push(&[REMOTE, "v2"]).await;
+    assert!(outcome.accepted, "{}", outcome.screen);
+    assert_eq!(outcome.inspected.unwrap().unwrap().commit, commit);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_that_leads_to_no_commit_is_refused_in_plain_words() {
+    let world = World::new();
+    world.write("a", "a");
+    world.commit("one");
+    assert!(world.push(&[REMOTE, "main"]).await.accepted);
+    for (name, what) in [("HEAD^{tree}", "it names a folder"), ("HEAD:a", "it names a file")] {
+        world.git(&["tag", "-f", "-a", "odd", name, "-m", "odd"]);
+        let outcome = world.push(&["--force", REMOTE, "odd"]).await;
+        let error = outcome.inspected.expect("git itself lets it pass").unwrap_err();
+        assert!(matches!(error, SourceError::Refused { .. }), "{error:?}");
+        assert!(error.to_string().contains(what), "{error}");
+        assert!(!outcome.accepted && world.head_of("refs/tags/odd").is_none());
+    }
+    let mut inner = "HEAD".to_owned();
+    for depth in 1..=6 {
+        let name = format!("deep{depth}");
+        world.git(&["tag", "-a", &name, &inner, "-m", "deep"]);
+        inner = name;
+    }
+    assert!(world.push(&[REMOTE, "deep5"]).await.accepted);
+    let error = world.push(&[REMOTE, "deep6"]).await.inspected.unwrap().unwrap_err().to_string();
+    assert!(error.contains("leads to no commit within 5 steps"), "{error}");
+}
+
 #[test]
 fn what_is_not_a_commit_is_not_exported() {
     let world = World::new();
@@ -186,6 +235,7 @@ fn what_is_not_a_commit_is_not_exported() {
     let tree = world.git(&["rev-parse", "HEAD^{tree}"]);
     let origin = world.work().join(".git");
     let source = Source::open(&origin, None).unwrap();
-    let refused = source.inspect(&tree.parse().unwrap(), &SourceLimits::default());
-    assert!(matches!(refused, Err(SourceError::Broken { .. })), "{refused:?}");
+    let refused = source.inspect(&tree.parse().unwrap(), &SourceLimits::default()).unwrap_err();
+    assert!(matches!(refused, SourceError::Refused { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("it is a folder"), "{refused}");
 }

@@ -52,6 +52,11 @@ pub(super) fn inspect(
     limits: &SourceLimits,
 ) -> Result<SourceReport, SourceError> {
     let commit = objects.commit(id.as_str())?;
+    let commit_id = commit
+        .id
+        .to_string()
+        .parse()
+        .map_err(|_| SourceError::Broken { what: format!("commit {id}"), why: "it has no id of a commit" })?;
     let mut inspection = Inspection {
         objects,
         limits,
@@ -62,7 +67,7 @@ pub(super) fn inspect(
     };
     let below = inspection.folder(commit.tree, &mut Vec::new(), 0)?;
     Ok(SourceReport {
-        commit: id.clone(),
+        commit: commit_id,
         subject: commit.subject,
         files: below.files,
         bytes: below.bytes,

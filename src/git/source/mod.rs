@@ -57,8 +57,9 @@ impl Source {
         })
     }
 
-    /// Looks through a commit without writing anything: what is in it, or why it is refused. Takes time
-    /// and memory in proportion to the limits, not to what the commit claims to hold.
+    /// Looks through a commit without writing anything: what is in it, or why it is refused. `commit` may
+    /// be the id of an annotated tag; then the tagged commit is meant. Takes time and memory in proportion
+    /// to the limits, not to what the commit claims to hold.
     pub fn inspect(&self, commit: &CommitId, limits: &SourceLimits) -> Result<SourceReport, SourceError> {
         inspect::inspect(&self.objects, commit, limits)
     }

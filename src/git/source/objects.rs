@@ -12,6 +12,10 @@ use crate::libgit;
 const COMMIT_BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes of a tree object: one folder with all the files that a commit may have, at 300 bytes each.
 const TREE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Bytes of an annotated tag: as of a commit.
+const TAG_BYTES_MAX: u64 = COMMIT_BYTES_MAX;
+/// Tags of tags that are followed on the way to a commit.
+const TAG_DEPTH_MAX: usize = 5;
 
 /// The objects of a repository and of a quarantine.
 pub(super) struct Objects {
@@ -20,6 +24,7 @@ pub(super) struct Objects {
 
 /// A commit, as far as it matters here.
 pub(super) struct Commit {
+    pub(super) id: Oid,
     pub(super) tree: Oid,
     pub(super) subject: String,
 }
@@ -45,12 +50,41 @@ impl Objects {
         Ok(Self { odb: open().map_err(|source| SourceError::Open { path: repository.to_owned(), source })? })
     }
 
-    /// Reads a commit. Whatever else bears the id is refused.
+    /// Reads a commit, by its own id or by that of an annotated tag of it. Whatever else bears the id is
+    /// refused.
     pub(super) fn commit(&self, id: &str) -> Result<Commit, SourceError> {
-        let named = format!("commit {id}");
-        let oid = Oid::from_str(id).map_err(|source| SourceError::Read { what: named.clone(), source })?;
-        let object = self.read(oid, ObjectType::Commit, COMMIT_BYTES_MAX, || named.clone())?;
-        parse_commit(object.data()).ok_or(SourceError::Broken { what: named, why: "it names no tree" })
+        let named = || format!("commit {id}");
+        let pushed = Oid::from_str(id).map_err(|source| SourceError::Read { what: named(), source })?;
+        let oid = self.peel(pushed)?;
+        let object = self.read(oid, ObjectType::Commit, COMMIT_BYTES_MAX, named)?;
+        parse_commit(oid, object.data())
+            .ok_or_else(|| SourceError::Broken { what: named(), why: "it names no tree" })
+    }
+
+    /// The commit that a tag stands for; a commit stands for itself. What a tag says of the kind of its
+    /// object is not relied on.
+    fn peel(&self, pushed: Oid) -> Result<Oid, SourceError> {
+        let mut oid = pushed;
+        for depth in 0..=TAG_DEPTH_MAX {
+            let (_, kind) = self
+                .odb
+                .read_header(oid)
+                .map_err(|source| SourceError::Read { what: format!("commit {oid}"), source })?;
+            oid = match kind {
+                ObjectType::Commit => return Ok(oid),
+                ObjectType::Tag => self.tagged(oid)?,
+                _ => return Err(not_a_commit(pushed, depth > 0, kind)),
+            };
+        }
+        let why = format!("it is a tag of a tag, and leads to no commit within {TAG_DEPTH_MAX} steps");
+        Err(SourceError::Refused { path: format!("tag {pushed}"), why })
+    }
+
+    fn tagged(&self, tag: Oid) -> Result<Oid, SourceError> {
+        let named = || format!("tag {tag}");
+        let object = self.read(tag, ObjectType::Tag, TAG_BYTES_MAX, named)?;
+        id_after(object.data(), b"object ")
+            .ok_or_else(|| SourceError::Broken { what: named(), why: "it names no object" })
     }
 
     /// Reads the tree at `path`; its lines by [`entries`].
@@ -92,13 +126,25 @@ impl Objects {
     }
 }
 
-fn parse_commit(raw: &[u8]) -> Option<Commit> {
-    let hex = raw.strip_prefix(b"tree ")?.get(..40)?;
-    let tree = Oid::from_str(std::str::from_utf8(hex).ok()?).ok()?;
+fn not_a_commit(pushed: Oid, is_tag: bool, kind: ObjectType) -> SourceError {
+    let what = if kind == ObjectType::Tree { "folder" } else { "file" };
+    let (named, verb) = if is_tag { ("tag", "names") } else { ("object", "is") };
+    let why = format!("it {verb} a {what}, and only commits and tags of commits are taken");
+    SourceError::Refused { path: format!("{named} {pushed}"), why }
+}
+
+/// The id that follows `head` at the start of an object.
+fn id_after(raw: &[u8], head: &[u8]) -> Option<Oid> {
+    let hex = raw.strip_prefix(head)?.get(..40)?;
+    Oid::from_str(std::str::from_utf8(hex).ok()?).ok()
+}
+
+fn parse_commit(id: Oid, raw: &[u8]) -> Option<Commit> {
+    let tree = id_after(raw, b"tree ")?;
     let body = raw.windows(2).position(|pair| pair == b"\n\n").map_or(&[][..], |at| &raw[at + 2..]);
     let line = body.split(|b| *b == b'\n').next().unwrap_or_default();
     let subject = String::from_utf8_lossy(line).chars().take(SourceReport::SUBJECT_CHARS_MAX).collect();
-    Some(Commit { tree, subject })
+    Some(Commit { id, tree, subject })
 }
 
 /// The lines of a tree object; `None` where the rest cannot be read.

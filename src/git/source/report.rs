@@ -37,7 +37,7 @@ impl Default for SourceLimits {
 /// A commit that may be exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceReport {
-    /// The commit.
+    /// The commit; the tagged one where an annotated tag was looked through.
     pub commit: CommitId,
     /// The first line of its message, cut to [`SourceReport::SUBJECT_CHARS_MAX`]; any text at all.
     pub subject: String,
