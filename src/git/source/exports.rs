@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
+    sync::Barrier,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -225,6 +226,45 @@ async fn a_tag_that_leads_to_no_commit_is_refused_in_plain_words() {
     assert!(world.push(&[REMOTE, "deep5"]).await.accepted);
     let error = world.push(&[REMOTE, "deep6"]).await.inspected.unwrap().unwrap_err().to_string();
     assert!(error.contains("leads to no commit within 5 steps"), "{error}");
+}
+
+/// A commit that takes long to look through: folders with many entries, each of which is read.
+fn wide_commit(world: &World) -> autostack_domain::CommitId {
+    let blob = world.object("blob", b"x");
+    let folders: Vec<(String, String)> = (0..50)
+        .map(|folder| {
+            let names: Vec<String> = (0..1900).map(|file| format!("{folder:02}-{file:04}")).collect();
+            let lines: Vec<_> = names.iter().map(|name| ("100644", name.as_bytes(), blob.as_str())).collect();
+            (format!("{folder:02}"), world.tree(&lines))
+        })
+        .collect();
+    let lines: Vec<_> = folders.iter().map(|(name, id)| ("40000", name.as_bytes(), id.as_str())).collect();
+    world.commit_of(&world.tree(&lines))
+}
+
+#[test]
+fn an_inspection_ends_when_nobody_waits_for_it() {
+    let world = World::new();
+    let commit = wide_commit(&world);
+    let source = Source::open(&world.work().join(".git"), None).unwrap();
+    let limits = SourceLimits::default();
+    let cancel = CancellationToken::new();
+    assert_eq!(source.inspect_until(&commit, &limits, &cancel).unwrap().files, 95_000);
+
+    // While it goes on; as often as the other thread takes to come to it.
+    let begun = Barrier::new(2);
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            begun.wait();
+            cancel.cancel();
+        });
+        begun.wait();
+        (0..100).find_map(|_| source.inspect_until(&commit, &limits, &cancel).err())
+    });
+    assert!(matches!(ended, Some(SourceError::Cancelled)), "{ended:?}");
+    let refused = source.inspect_until(&commit, &limits, &cancel);
+    assert!(matches!(refused, Err(SourceError::Cancelled)), "{refused:?}");
+    assert_eq!(source.inspect(&commit, &limits).unwrap().files, 95_000, "which asks no token");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use autostack_domain::CommitId;
 use git2::Oid;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     gitmodules,
@@ -39,6 +40,7 @@ struct Below {
 struct Inspection<'a> {
     objects: &'a Objects,
     limits: &'a SourceLimits,
+    cancel: &'a CancellationToken,
     seen: HashMap<Oid, Below>,
     /// Entries of all trees read so far: a lower bound of what the commit holds.
     entries_read: u64,
@@ -50,6 +52,7 @@ pub(super) fn inspect(
     objects: &Objects,
     id: &CommitId,
     limits: &SourceLimits,
+    cancel: &CancellationToken,
 ) -> Result<SourceReport, SourceError> {
     let commit = objects.commit(id.as_str())?;
     let commit_id = commit
@@ -60,6 +63,7 @@ pub(super) fn inspect(
     let mut inspection = Inspection {
         objects,
         limits,
+        cancel,
         seen: HashMap::new(),
         entries_read: 0,
         submodules: Named::default(),
@@ -79,6 +83,8 @@ pub(super) fn inspect(
 impl Inspection<'_> {
     /// `depth` is how many folders lie above this one within the commit.
     fn folder(&mut self, id: Oid, path: &mut Vec<u8>, depth: usize) -> Result<Below, SourceError> {
+        // Here for commits without files, and in `entry` for folders with many.
+        self.check_cancelled()?;
         if depth > self.limits.depth_max {
             return Err(self.too_deep(path));
         }
@@ -114,6 +120,7 @@ impl Inspection<'_> {
         depth: usize,
         below: &mut Below,
     ) -> Result<(), SourceError> {
+        self.check_cancelled()?;
         self.entries_read += 1;
         if self.entries_read > self.limits.files_max.saturating_mul(2) {
             return Err(self.too_many("files and folders", self.entries_read));
@@ -139,6 +146,10 @@ impl Inspection<'_> {
             None => return Err(refused(path, "it is neither a file, a folder, a link nor a submodule")),
         }
         Ok(())
+    }
+
+    fn check_cancelled(&self) -> Result<(), SourceError> {
+        if self.cancel.is_cancelled() { Err(SourceError::Cancelled) } else { Ok(()) }
     }
 
     fn file(&mut self, entry: &Entry<'_>, path: &[u8], depth: usize) -> Result<u64, SourceError> {

@@ -61,7 +61,19 @@ impl Source {
     /// be the id of an annotated tag; then the tagged commit is meant. Takes time and memory in proportion
     /// to the limits, not to what the commit claims to hold.
     pub fn inspect(&self, commit: &CommitId, limits: &SourceLimits) -> Result<SourceReport, SourceError> {
-        inspect::inspect(&self.objects, commit, limits)
+        self.inspect_until(commit, limits, &CancellationToken::new())
+    }
+
+    /// As [`inspect`](Self::inspect), for whoever may lose interest: ends soon after `cancel` is cancelled,
+    /// with [`SourceError::Cancelled`]. The limits hold for one commit; a caller with many bounds the time
+    /// of all of them by this.
+    pub fn inspect_until(
+        &self,
+        commit: &CommitId,
+        limits: &SourceLimits,
+        cancel: &CancellationToken,
+    ) -> Result<SourceReport, SourceError> {
+        inspect::inspect(&self.objects, commit, limits, cancel)
     }
 
     /// Writes the tree of an inspected commit into `dest`, which is made, or is an empty folder. Files get

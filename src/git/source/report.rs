@@ -129,7 +129,7 @@ pub enum SourceError {
     /// Git is not on this host.
     #[error(transparent)]
     GitMissing(#[from] GitMissing),
-    /// The export was cancelled.
+    /// The inspection or the export was cancelled.
     #[error("cancelled")]
     Cancelled,
 }
