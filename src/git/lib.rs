@@ -20,7 +20,8 @@
 //! - An export is bounded before its first byte is written; a commit that was not inspected cannot be
 //!   exported.
 //!
-//! This crate knows neither deployments nor SSH; it spawns no task.
+//! This crate knows neither deployments nor SSH. It spawns no task; what [`service`] does to the disk, it gives
+//! to the runtime's pool for blocking calls, each call short and with an end of its own.
 
 pub mod exec;
 pub mod hooks;

@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     command::{self, GitMissing},
     hooks,
-    quarantine::PushLock,
+    quarantine::{PushLock, SWEEP_PATIENCE},
 };
 
 /// How long a child may take to end after SIGTERM (it removes its lock files then) before SIGKILL.
@@ -116,7 +116,7 @@ pub enum SpawnError {
 /// the client's end of file, then [`wait`](Self::wait).
 ///
 /// Dropped before its end, it is killed with everything that it started, and what it had received is
-/// removed.
+/// removed; inside a runtime, soon after the drop.
 #[derive(Debug)]
 pub struct GitChild {
     /// What the client sends. Closing it ends the push or fetch.
@@ -131,14 +131,40 @@ pub struct GitChild {
     ended: bool,
 }
 
-/// Starts `service` on the bare repository `repository`, an absolute path. Must be called inside a tokio
-/// runtime.
+/// Starts `service` on the bare repository `repository`, an absolute path. A push waits until nobody removes
+/// there what others have left, ten seconds at most, and keeps no thread waiting meanwhile.
+pub async fn start(
+    service: Service,
+    repository: &Path,
+    options: &SpawnOptions,
+) -> Result<GitChild, SpawnError> {
+    check(repository, options)?;
+    let lock = match service {
+        Service::ReceivePack => Some(PushLock::shared(repository, SWEEP_PATIENCE).await),
+        Service::UploadPack => None,
+    };
+    run(service, repository, options, lock)
+}
+
+/// As [`start`], without waiting: a push is refused while its repository is swept. Must be called inside a
+/// tokio runtime.
 pub fn spawn(service: Service, repository: &Path, options: &SpawnOptions) -> Result<GitChild, SpawnError> {
     check(repository, options)?;
     let lock = match service {
-        Service::ReceivePack => Some(lock(repository)?),
+        Service::ReceivePack => Some(PushLock::try_shared(repository)),
         Service::UploadPack => None,
     };
+    run(service, repository, options, lock)
+}
+
+fn run(
+    service: Service,
+    repository: &Path,
+    options: &SpawnOptions,
+    lock: Option<io::Result<PushLock>>,
+) -> Result<GitChild, SpawnError> {
+    let lock =
+        lock.transpose().map_err(|source| SpawnError::Repository { path: repository.to_owned(), source })?;
     let mut command = command::git(repository)?;
     if let Some(GitProtocol(version)) = options.protocol {
         command.env("GIT_PROTOCOL", format!("version={version}"));
@@ -172,11 +198,6 @@ fn check(repository: &Path, options: &SpawnOptions) -> Result<(), SpawnError> {
         Some((name, _)) => Err(SpawnError::ForeignVariable { name: name.clone() }),
         None => Ok(()),
     }
-}
-
-fn lock(repository: &Path) -> Result<PushLock, SpawnError> {
-    PushLock::shared(repository)
-        .map_err(|source| SpawnError::Repository { path: repository.to_owned(), source })
 }
 
 /// The settings of a push. What git checks by itself is switched on; what it lets pass is checked by
@@ -269,7 +290,7 @@ impl Drop for GitChild {
             self.signal(Signal::SIGTERM);
             self.signal(Signal::SIGKILL);
             if let Some(lock) = self.lock.take() {
-                lock.release_aborted();
+                lock.release_in_background();
             }
         }
     }

@@ -209,7 +209,7 @@ impl World {
             protocol: (service == Service::UploadPack).then(|| "version=2".parse().unwrap()),
             pack_bytes_max: None,
         };
-        service::spawn(service, &self.bare(), &options).unwrap()
+        service::start(service, &self.bare(), &options).await.unwrap()
     }
 
     /// Pushes from the work tree; the hook inspects the first commit and refuses it on an error.
