@@ -1,8 +1,9 @@
 //! The quarantine: the folder in which git keeps a pack until `pre-receive` has answered.
 //!
-//! Git does not remove it when a signal ends it. So each push holds a shared lock on its repository
-//! (kept by the kernel, gone with the agent); whoever gets the exclusive one knows that no push is under
-//! way there, and that what lies around was left behind.
+//! Git does not remove it when a signal ends it. So each push holds a shared lock on its repository,
+//! kept by the kernel until the agent ends it, or until the agent and every process of the push are gone:
+//! git may outlive an agent that was killed. Whoever gets the exclusive one knows that no push is under way
+//! there, and that what lies around was left behind.
 //!
 //! Nobody waits for either lock inside the kernel. The exclusive one is held only while a thread of the
 //! blocking pool removes what was left, never across an await.
@@ -15,7 +16,9 @@ use std::{
     time::Duration,
 };
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tokio::{
+    process::Command,
     runtime::Handle,
     time::{Instant, sleep},
 };
@@ -133,6 +136,19 @@ impl PushLock {
                 done => return done,
             }
         }
+    }
+
+    /// Hands the lock down to `command` and to whatever that starts.
+    pub(crate) fn hand_down(&self, command: &mut Command) -> io::Result<()> {
+        let inherited = self.lock.try_clone()?;
+        let keep = move || {
+            fcntl(&inherited, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            Ok(())
+        };
+        // SAFETY: it runs between fork and exec, and makes one system call (fcntl, async-signal-safe) on a
+        // descriptor that the closure owns; it allocates nothing and takes no lock.
+        unsafe { command.pre_exec(keep) };
+        Ok(())
     }
 
     /// Ends the hold. The last push of the repository to end removes what all of them have left. One that
@@ -294,5 +310,44 @@ mod tests {
         let left = leave(&world);
         drop(child);
         assert!(!left.exists());
+    }
+
+    /// As when the agent is killed: its descriptors are closed, and nothing else happens.
+    fn die_holding(child: &mut service::GitChild) {
+        drop(child.take_lock().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_git_that_outlives_the_agent_keeps_its_quarantine() {
+        let world = World::new();
+        let mut child = spawn(&world).unwrap();
+        let left = leave(&world);
+        die_holding(&mut child);
+        assert_eq!(sweep(&world.bare()).unwrap(), 0, "git lives");
+        assert!(left.exists());
+        // Others may push meanwhile, and leave it alone too.
+        let mut other = spawn(&world).unwrap();
+        other.kill_tree().await;
+        assert!(left.exists());
+
+        drop(child.stdin.take());
+        tokio::time::timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+        assert_eq!(sweep(&world.bare()).unwrap(), 1);
+        assert!(!left.exists());
+    }
+
+    #[tokio::test]
+    async fn only_the_git_of_a_push_inherits_its_lock() {
+        let world = World::new();
+        let mut push = spawn(&world).unwrap();
+        let mut fetch = service::spawn(Service::UploadPack, &world.bare(), &SpawnOptions::default()).unwrap();
+        let descriptors = |child: &service::GitChild| -> Vec<PathBuf> {
+            let entries = fs::read_dir(format!("/proc/{}/fd", child.pid())).unwrap();
+            entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok()).collect()
+        };
+        let holds = |child| descriptors(child).iter().filter(|path| **path == world.bare()).count();
+        assert_eq!((holds(&push), holds(&fetch)), (1, 0));
+        push.kill_tree().await;
+        fetch.kill_tree().await;
     }
 }

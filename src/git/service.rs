@@ -176,6 +176,9 @@ fn run(
     let mut command = Command::from(command);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let start = |source| SpawnError::Start { verb: service.verb(), source };
+    if let Some(lock) = &lock {
+        lock.hand_down(&mut command).map_err(start)?;
+    }
     let mut child = command.spawn().map_err(start)?;
     let pid = child.id().ok_or_else(|| start(io::Error::other("it ended at once")))?;
     Ok(GitChild {
@@ -267,6 +270,11 @@ impl GitChild {
         // The head has ended; whoever of its group ignored SIGTERM has not.
         self.signal(Signal::SIGKILL);
         self.finish(true).await;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn take_lock(&mut self) -> Option<PushLock> {
+        self.lock.take()
     }
 
     async fn finish(&mut self, aborted: bool) {
