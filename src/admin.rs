@@ -61,6 +61,10 @@ fn request(command: AdminCommand) -> std::io::Result<AdminRequest> {
             stdin.lock().take(STDIN_BYTES_MAX).read_to_string(&mut public_key)?;
             AdminRequest::KeyAdd { name, user, public_key }
         }
+        AdminCommand::Key { command: KeyCommand::List } => AdminRequest::KeyList,
+        AdminCommand::Key { command: KeyCommand::Remove { fingerprint } } => {
+            AdminRequest::KeyRemove { fingerprint }
+        }
         AdminCommand::Status => AdminRequest::Status,
     })
 }

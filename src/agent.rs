@@ -19,7 +19,7 @@ use autostack_base::{
     telemetry::{self, TelemetryError},
 };
 use autostack_builder::Builder;
-use autostack_deploy::{Deployer, Parts, Site};
+use autostack_deploy::{Deployer, Parts, RecoveryError, Site};
 use autostack_git::{Repositories, RepositoryError, install_hooks};
 use autostack_logs::{LogError, LogLimits, Logs};
 use autostack_platform::{Addresses, HookAccess, Platform};
@@ -33,7 +33,7 @@ use nix::sys::{
 };
 use tokio::{
     net::{TcpListener, UnixListener},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal as Signals, SignalKind, signal},
 };
 
 use crate::{
@@ -45,6 +45,8 @@ use crate::{
 const DOORS_STOP: Duration = Duration::from_secs(45);
 /// How long the proxy may take to finish the requests in flight.
 const PROXY_STOP: Duration = Duration::from_secs(30);
+/// How long threads that block may take at the very end.
+const THREADS_STOP: Duration = Duration::from_secs(1);
 /// How long everything else may take.
 const CORE_STOP: Duration = Duration::from_secs(10);
 
@@ -91,6 +93,9 @@ pub enum AgentError {
     /// The runtime did not open.
     #[error("the runtime cannot be opened")]
     Instances(#[from] RuntimeError),
+    /// What should run and what runs could not be compared.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
     /// The host key could not be read or made.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
@@ -140,11 +145,17 @@ pub fn serve(config: Option<PathBuf>) -> ExitCode {
     let passed = Passed::from_environment();
     let outcome = telemetry::init().map_err(AgentError::from).and_then(|()| {
         block_on(async {
+            // Before anything is started: a stop that comes early is obeyed in order too.
+            let mut stop = StopSignals::listen()?;
             let agent = Agent::start(Sources::of_process(config), passed).await?;
             notify_systemd(&[sd_notify::NotifyState::Ready]);
-            wait_for_signal().await?;
+            stop.received().await;
             notify_systemd(&[sd_notify::NotifyState::Stopping]);
-            agent.stop().await;
+            tracing::info!(pushes = agent.platform().pushes(), "agent stops; pushes under way get 20 s, a second signal cuts them off");
+            tokio::select! {
+                () = agent.stop() => {}
+                () = stop.received() => tracing::warn!("stopped at once; the next start clears up what was cut off"),
+            }
             Ok(())
         })
     });
@@ -165,7 +176,10 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, AgentError>>) -
     raise_descriptor_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AgentError::Runtime)?;
-    runtime.block_on(future)
+    let outcome = runtime.block_on(future);
+    // Whatever still blocks a thread is left to the end of the process.
+    runtime.shutdown_timeout(THREADS_STOP);
+    outcome
 }
 
 /// Connections are descriptors: takes as many as the host allows. The shims set the limit of the apps themselves.
@@ -177,15 +191,26 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Waits for SIGTERM or Ctrl-C.
-pub(crate) async fn wait_for_signal() -> Result<(), AgentError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Runtime)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that end an agent in order: SIGTERM, Ctrl-C, and a terminal that is closed.
+pub(crate) struct StopSignals([Signals; 3]);
+
+impl StopSignals {
+    /// From here on they no longer end the process by themselves.
+    pub(crate) fn listen() -> Result<Self, AgentError> {
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let [terminate, interrupt, hangup] = kinds.map(|kind| signal(kind).map_err(AgentError::Runtime));
+        Ok(Self([terminate?, interrupt?, hangup?]))
     }
-    Ok(())
+
+    /// Waits for the first of them.
+    pub(crate) async fn received(&mut self) {
+        let [terminate, interrupt, hangup] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
 fn notify_systemd(states: &[sd_notify::NotifyState]) {
@@ -310,7 +335,8 @@ fn health(handle: &SettingsHandle, platform: &Platform) -> HealthSource {
             0 => Part::ok(),
             count => Part::degraded(format!("{count} tasks have panicked since the start")),
         };
-        Health::default().with("settings", settings).with("tasks", tasks)
+        let health = Health::default().with("settings", settings).with("tasks", tasks);
+        platform.parts_health().into_iter().fold(health, |health, (name, part)| health.with(name, part))
     })
 }
 

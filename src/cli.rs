@@ -87,6 +87,13 @@ pub enum UserCommand {
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
+    /// Show every key: fingerprint, user, name
+    List,
+    /// Let a key in no more
+    Remove {
+        /// The key's fingerprint, SHA256:…, as `key list` shows it
+        fingerprint: String,
+    },
     /// Let an SSH key in; the public key comes on standard input
     Add {
         /// What to call it

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    agent::{self, Agent, AgentError},
+    agent::{self, Agent, AgentError, StopSignals},
     sockets::Passed,
     terminal,
 };
@@ -86,6 +86,8 @@ enum DemoError {
     Run { program: &'static str, source: io::Error },
     #[error("{command} failed")]
     Failed { command: String },
+    #[error("interrupted before the app had answered; what the demo made is removed")]
+    Interrupted,
     #[error("the app did not answer at {url}: {why}")]
     NoAnswer { url: String, why: String },
 }
@@ -110,14 +112,16 @@ pub fn run(once: bool) -> ExitCode {
 }
 
 async fn show(once: bool) -> Result<(), DemoError> {
+    // Before anything is made: an early Ctrl-C cleans up too.
+    let mut stop = StopSignals::listen()?;
     let place = Place::make()?;
     let agent = start_agent(&place).await?;
     let shown = tokio::select! {
         shown = push_and_look(&place, &agent, once) => shown,
-        stopped = agent::wait_for_signal() => stopped.map_err(DemoError::from),
+        () = stop.received() => Err(DemoError::Interrupted),
     };
     if shown.is_ok() && !once {
-        agent::wait_for_signal().await?;
+        stop.received().await;
         terminal::say(&Line::step("Cleaning up"));
     }
     let cleaned = clean_up(agent).await;

@@ -58,7 +58,7 @@ const KNOWN: &[Known] = &[
     Known {
         words: &["E404", "npm error"],
         kind: FailureKind::BuildFailed,
-        hint: "check the name and version of that package; a private one needs a token in the app's config",
+        hint: "check the name and version of that package; a private one needs an .npmrc that may be pushed",
     },
     Known {
         words: &["EAI_AGAIN"],
@@ -73,7 +73,7 @@ const KNOWN: &[Known] = &[
     Known {
         words: &["JavaScript heap out of memory"],
         kind: FailureKind::BuildFailed,
-        hint: "the build needs more memory; set NODE_OPTIONS=--max-old-space-size=… in the app's config",
+        hint: "the build needs more memory: set NODE_OPTIONS=--max-old-space-size=… in the build script",
     },
 ];
 

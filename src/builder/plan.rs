@@ -31,8 +31,8 @@ impl fmt::Display for Recipe {
             Recipe::Node => "Node.js",
             Recipe::Python => "Python",
             Recipe::Procfile => "Procfile",
-            Recipe::Shell => "shell script",
-            Recipe::Static => "static site",
+            Recipe::Shell => "Shell script",
+            Recipe::Static => "Static site",
         })
     }
 }

@@ -72,6 +72,8 @@ pub struct Job {
     pub commit: CommitId,
     /// The ref that git moves when it succeeds.
     pub git_ref: RefName,
+    /// What the ref names until then; null for a new one. Git refuses to move a ref that another push has moved.
+    pub replaces: CommitId,
     /// Where git keeps the pushed objects until the hook accepts them.
     pub quarantine: Option<PathBuf>,
     /// Ends it on purpose.
@@ -166,8 +168,14 @@ impl Deployer {
 
     /// Makes a prepared release the one that visitors meet. Idempotent for the last committed deployment.
     pub async fn commit(&self, app: &AppName, deployment: &DeploymentId) -> Result<(), Failure> {
+        let owner = self.owners().get(app).cloned().ok_or_else(destroyed)?;
         let deployment = deployment.clone();
-        self.ask(app, |reply| Request::Commit { deployment, reply }).await?
+        let answer = ask_owner(&owner, |reply| Request::Commit { deployment, reply }).await;
+        answer.unwrap_or_else(|gone| {
+            Err(gone.hint(
+                "nothing to push again: git has moved the ref, so the agent makes it live when it is back",
+            ))
+        })
     }
 
     /// Gives a prepared release up; one that is not there (any more) is fine.
@@ -177,14 +185,19 @@ impl Deployer {
         deployment: &DeploymentId,
         failure: Failure,
     ) -> Result<(), Failure> {
+        let Some(owner) = self.owners().get(app).cloned() else { return Ok(()) };
         let deployment = deployment.clone();
-        self.ask(app, |reply| Request::Discard { deployment, failure, reply }).await
+        ask_owner(&owner, |reply| Request::Discard { deployment, failure, reply }).await
     }
 
     /// Ends everything that runs for the app, withdraws its route, and ends its owner task.
     pub async fn destroy(&self, app: &AppName) -> Result<(), Failure> {
-        let ended = self.ask(app, |reply| Request::Destroy { reply }).await;
-        self.owners().remove(app);
+        let owner = self.owner(app);
+        let ended = ask_owner(&owner, |reply| Request::Destroy { reply }).await;
+        let mut owners = self.owners();
+        if owners.get(app).is_some_and(|known| known.same_channel(&owner)) {
+            owners.remove(app);
+        }
         ended
     }
 
@@ -193,15 +206,10 @@ impl Deployer {
         app: &AppName,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, Failure> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || {
-            Failure::new(Stage::Source, FailureKind::Interrupted, "the agent is stopping")
-                .hint("push again when it is back")
-        };
-        self.owner(app).send(request(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())
+        ask_owner(&self.owner(app), request).await
     }
 
+    /// The owner task of an app; made where there is none yet.
     fn owner(&self, app: &AppName) -> mpsc::Sender<Request> {
         let mut owners = self.owners();
         if let Some(sender) = owners.get(app).filter(|sender| !sender.is_closed()) {
@@ -217,4 +225,25 @@ impl Deployer {
     fn owners(&self) -> std::sync::MutexGuard<'_, HashMap<AppName, mpsc::Sender<Request>>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn ask_owner<T>(
+    owner: &mpsc::Sender<Request>,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Result<T, Failure> {
+    let gone = || {
+        Failure::new(
+            Stage::Source,
+            FailureKind::Interrupted,
+            "the agent is stopping, or the app was destroyed",
+        )
+        .hint("push again in a moment")
+    };
+    let (reply, answer) = oneshot::channel();
+    owner.send(request(reply)).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())
+}
+
+fn destroyed() -> Failure {
+    Failure::new(Stage::Switch, FailureKind::Cancelled, "the app was destroyed meanwhile").hint("push again")
 }

@@ -35,3 +35,4 @@ mod recover;
 mod workspace;
 
 pub use deployer::{Candidate, Deployer, Job, Parts, Site};
+pub use recover::{Recovery, RecoveryError};

@@ -198,8 +198,11 @@ impl Live {
                 () = tokio::time::sleep(pause) => {}
             }
             let release = launch.release.number;
-            if let Some(outcome) = fill(&parts, &launch, &slot, &replaced).await {
-                let _owner_gone = events.send(Event::Restarted { release, slot, outcome }).await;
+            let Some(outcome) = fill(&parts, &launch, &slot, &replaced).await else { return };
+            let told = events.send(Event::Restarted { release, slot, outcome }).await;
+            if let Err(mpsc::error::SendError(Event::Restarted { outcome: Ok(ready), .. })) = told {
+                // The app was destroyed meanwhile.
+                stop_all(&parts, &[ready.id]).await;
             }
         });
     }

@@ -1,23 +1,28 @@
 //! The owner task of one app: everything that changes what runs for the app passes through here, one at a time.
 //!
-//! Long work (a deployment, a restart, a drain) runs in tasks of its own, which report back as [`Event`]s, so the
-//! owner always answers at once. The select is biased: first the end of the agent, then what has happened, then what
+//! Long work (a deployment, a restart, a drain) runs in tasks of its own, which report back as [`Event`]s. Only what
+//! has to be undone before anything else may happen is waited for here. The select is biased: first the end of the agent, then what has happened, then what
 //! is asked for, so that a request is decided on what is true now.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::ControlFlow,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
 use autostack_base::clock;
 use autostack_domain::{
-    AppName, DeploymentId, DeploymentState, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber,
-    Stage, limits,
+    AppName, DeploymentId, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber, Stage, limits,
 };
 use autostack_proxy::Retired;
-use tokio::sync::{mpsc, oneshot};
+use autostack_store::Store;
+use futures_util::FutureExt;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -68,6 +73,10 @@ pub(crate) enum Event {
     CommitDue {
         deployment: DeploymentId,
     },
+    /// A job that may still wait for its turn was cancelled.
+    WaitCancelled {
+        deployment: DeploymentId,
+    },
     Restarted {
         release: ReleaseNumber,
         slot: Slot,
@@ -103,6 +112,8 @@ pub(crate) struct Owner {
     busy: Option<Busy>,
     queue: VecDeque<Waiting>,
     last_committed: Option<DeploymentId>,
+    /// Drains of earlier releases that may still be under way.
+    drains: Vec<JoinHandle<()>>,
 }
 
 impl Owner {
@@ -118,6 +129,7 @@ impl Owner {
             busy: None,
             queue: VecDeque::new(),
             last_committed: None,
+            drains: Vec::new(),
         }
     }
 
@@ -129,11 +141,13 @@ impl Owner {
                 biased;
                 () = stopping.cancelled() => return self.cancel_deployments(Prepared::Stays).await,
                 Some(event) = self.events.recv() => self.on_event(event).await,
-                Some(request) = self.requests.recv() => {
-                    if self.on_request(request).await.is_break() {
+                request = self.requests.recv() => match request {
+                    Some(request) => if self.on_request(request).await.is_break() {
                         return;
-                    }
-                }
+                    },
+                    // Nobody can ask any more.
+                    None => return,
+                },
                 // The domain may have changed. The sender outlives every owner.
                 Ok(()) = settings.changed() => self.publish(),
             }
@@ -180,6 +194,10 @@ impl Owner {
                 self.start_next();
                 false
             }
+            Event::WaitCancelled { deployment } => {
+                self.leave_queue(&deployment).await;
+                false
+            }
             Event::InstanceEnded { release, slot, id, exit } => match &mut self.live {
                 Some(live) if live.release() == release => {
                     live.instance_ended(&slot, &id, exit, &self.supervision)
@@ -211,9 +229,34 @@ impl Owner {
         }
         if self.busy.is_some() {
             job.log.step("Waiting for the deployment before this one to end");
+            self.watch_queued(&job);
         }
         self.queue.push_back(Waiting { job, reply });
         self.start_next();
+    }
+
+    /// Whoever gives up waiting gives up the place too.
+    fn watch_queued(&self, job: &Job) {
+        let (deployment, cancel, events) =
+            (job.id.clone(), job.cancel.clone(), self.supervision.events.clone());
+        let stopping = self.parts().tasks.shutdown_token();
+        self.parts().tasks.spawn("queue watch", async move {
+            // The token is cancelled at the latest when the push is settled.
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = cancel.cancelled() => {
+                    let _owner_gone = events.send(Event::WaitCancelled { deployment }).await;
+                }
+            }
+        });
+    }
+
+    async fn leave_queue(&mut self, deployment: &DeploymentId) {
+        let Some(at) = self.queue.iter().position(|waiting| waiting.job.id == *deployment) else { return };
+        let Some(Waiting { job, reply }) = self.queue.remove(at) else { return };
+        let failure = pipeline::cancelled(Stage::Source);
+        pipeline::end(&job, &Workspace::new(&job, self.parts()), self.parts(), &failure).await;
+        let _asker_gone = reply.send(Err(failure));
     }
 
     fn start_next(&mut self) {
@@ -225,7 +268,12 @@ impl Owner {
         let Supervision { parts, events } = self.supervision.clone();
         self.parts().tasks.spawn("deployment", async move {
             let work = Arc::new(Workspace::new(&job, &parts));
-            let outcome = pipeline::run(&job, &work, &parts).await;
+            let outcome = AssertUnwindSafe(pipeline::run(&job, &work, &parts)).catch_unwind().await;
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                // The panic hook has reported it; the app must not stay busy for ever.
+                Err(_panic) => Err(pipeline::panicked(&job, &work, &parts).await),
+            };
             let ended = Event::DeploymentEnded { work, job: Box::new(job), outcome, reply };
             // The owner waits for this event before it ends.
             let _owner_gone = events.send(ended).await;
@@ -300,22 +348,24 @@ impl Owner {
     async fn record_commit(&self, job: &Job, candidate: &Candidate) -> Result<(), Failure> {
         let branch = job.git_ref.branch().unwrap_or(job.git_ref.as_str()).to_owned();
         let (app, id, number) = (self.app.clone(), job.id.clone(), candidate.launch.release.number);
-        let commit = move |store: &autostack_store::Store| {
-            store.commit_release(&app, number, &id, &branch, clock::now())
-        };
+        let commit = move |store: &Store| store.commit_release(&app, number, &id, &branch, clock::now());
         let committed = self.parts().store.call(commit).await;
         committed.map_err(|error| pipeline::store_failure(Stage::Switch, &error))?;
-        if let Err(error) = self.parts().repositories.set_head(&self.app, &job.git_ref) {
-            tracing::warn!(app = %self.app, %error, "HEAD of the repository could not be set; a clone checks out nothing");
+        let (repositories, app, git_ref) =
+            (self.parts().repositories.clone(), self.app.clone(), job.git_ref.clone());
+        let head =
+            self.parts().tasks.blocking("set HEAD", move || repositories.set_head(&app, &git_ref)).await;
+        if !matches!(head, Ok(Ok(()))) {
+            tracing::warn!(app = %self.app, ?head, "HEAD of the repository could not be set; a clone checks out nothing");
         }
         Ok(())
     }
 
     /// Lets the old release finish what it was given, then ends it.
-    fn drain(&self, retired: Retired, old: Option<Live>, job: Box<Job>, work: Arc<Workspace>) {
+    fn drain(&mut self, retired: Retired, old: Option<Live>, job: Box<Job>, work: Arc<Workspace>) {
         let old = old.map(Live::replace).unwrap_or_default();
         let parts = Arc::clone(&self.supervision.parts);
-        self.parts().tasks.spawn("drain", async move {
+        let drain = self.parts().tasks.spawn("drain", async move {
             work.enter(Stage::Drain);
             let left = retired.drained(parts.settings().deploy.drain_timeout).await;
             if left > 0 {
@@ -330,23 +380,30 @@ impl Owner {
                 tracing::warn!(deployment = %job.id, %error, "the times of a deployment's stages could not be recorded");
             }
         });
+        self.drains.retain(|drain| !drain.is_finished());
+        self.drains.push(drain);
     }
 
     async fn discard(&mut self, deployment: &DeploymentId, failure: Failure) {
         let Some((job, work, candidate)) = self.take_prepared(deployment) else { return };
-        let state = match failure.kind {
-            FailureKind::Cancelled => DeploymentState::Cancelled,
-            _ => DeploymentState::Failed,
-        };
         let (app, id, number) = (self.app.clone(), job.id.clone(), candidate.launch.release.number);
         let recorded = failure.clone();
-        let write = move |store: &autostack_store::Store| {
-            store.discard_release(&app, number, &id, &recorded, state, clock::now())
+        let write = move |store: &Store| {
+            store.discard_release(
+                &app,
+                number,
+                &id,
+                &recorded,
+                pipeline::final_state(&recorded),
+                clock::now(),
+            )
         };
+        work.undo(self.parts(), &failure).await;
         if let Err(error) = self.parts().store.call(write).await {
+            // It stays prepared in the record: the next start sees that git has not accepted it, and discards it then.
             tracing::error!(deployment = %job.id, %error, "a discarded release could not be recorded");
         }
-        pipeline::end(&job, &work, self.parts(), &failure).await;
+        pipeline::tell_end(&job, self.parts(), &failure);
     }
 
     fn take_prepared(&mut self, deployment: &DeploymentId) -> Option<(Box<Job>, Arc<Workspace>, Candidate)> {
@@ -363,8 +420,9 @@ impl Owner {
 
     /// Cancels what is under way and waits until it is undone.
     async fn cancel_deployments(&mut self, prepared: Prepared) {
-        for waiting in &self.queue {
-            waiting.job.cancel.cancel();
+        while let Some(Waiting { job, .. }) = self.queue.front() {
+            let id = job.id.clone();
+            self.leave_queue(&id).await;
         }
         loop {
             match &self.busy {
@@ -393,7 +451,23 @@ impl Owner {
         let old = self.live.take().map(Live::replace).unwrap_or_default();
         retired.drained(self.parts().settings().deploy.drain_timeout).await;
         stop_all(self.parts(), &old).await;
+        self.stop_restarted().await;
+        for drain in self.drains.drain(..) {
+            // A drain that panicked was reported where it was spawned.
+            let _ended = drain.await;
+        }
         workspace::remove_dir(&self.parts().artifacts_dir().join(self.app.as_str())).await;
+    }
+
+    /// Instances that were started again while the app was being destroyed, and that nobody has heard of yet. Those
+    /// that come later find nobody to tell, and are stopped by the task that started them.
+    async fn stop_restarted(&mut self) {
+        self.events.close();
+        while let Some(event) = self.events.recv().await {
+            if let Event::Restarted { outcome: Ok(ready), .. } = event {
+                stop_all(self.parts(), &[ready.id]).await;
+            }
+        }
     }
 
     /// A restart of a replaced release came too late.
@@ -404,7 +478,7 @@ impl Owner {
         }
     }
 
-    /// Publishes the route again. What leaves the table here has ended already, so nothing waits for it.
+    /// Publishes the route again. The endpoints that leave the table here have ended, so nothing waits for them.
     fn publish(&self) {
         if let Some(live) = &self.live {
             drop(live.publish(self.parts()));

@@ -11,7 +11,7 @@ use autostack_domain::{
 use autostack_git::{Source, SourceError, SourceLimits, SourceReport};
 use autostack_logs::Filter;
 use autostack_store::{Store, StoreError};
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
 use crate::{
@@ -34,6 +34,7 @@ pub(crate) async fn run(job: &Job, work: &Workspace, parts: &Parts) -> Result<Ca
 }
 
 async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate, Failure> {
+    check_ref(job, work, parts)?;
     let ((), source) = tokio::join!(mark_running(job, parts), read_source(job, work, parts));
     source?;
     let app = read_app(job, parts).await?;
@@ -46,6 +47,26 @@ async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate
     let ready = wait_for_all(job, work, parts, &launch, started).await?;
     record_prepared(job, work, parts, &launch).await?;
     Ok(Candidate { launch, ready })
+}
+
+/// A push that waited behind another one may have become outdated: then git would refuse it after all the work.
+fn check_ref(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), Failure> {
+    work.enter(Stage::Source);
+    check_cancelled(job, work)?;
+    let head = parts.repositories.head_of(&job.app, &job.git_ref);
+    let is_unmoved = match &head {
+        Ok(Some(head)) => *head == job.replaces,
+        Ok(None) => job.replaces.is_null(),
+        // The export tells what is wrong with the repository.
+        Err(_) => true,
+    };
+    if is_unmoved {
+        return Ok(());
+    }
+    let branch = job.git_ref.branch().unwrap_or(job.git_ref.as_str());
+    let cause = format!("another push has moved {branch} while this one waited");
+    Err(Failure::new(Stage::Source, FailureKind::BadSource, cause)
+        .hint("git fetch, bring both together, then push again"))
 }
 
 /// For whoever looks at the deployment meanwhile; its course does not depend on it.
@@ -61,8 +82,6 @@ async fn mark_running(job: &Job, parts: &Parts) {
 }
 
 async fn read_source(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), Failure> {
-    work.enter(Stage::Source);
-    check_cancelled(job, work)?;
     let branch = job.git_ref.branch().unwrap_or(job.git_ref.as_str());
     job.log.step(format!("Deploying {} from {branch} ({})", job.app, job.commit.short()));
     let repository = parts.repositories.path(&job.app);
@@ -70,14 +89,22 @@ async fn read_source(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), F
     let cancel = job.cancel.clone();
     let export = move || -> Result<SourceReport, SourceError> {
         let source = Source::open(&repository, quarantine.as_deref())?;
-        let report = source.inspect(&commit, &SourceLimits::default())?;
+        let report = source.inspect_until(&commit, &SourceLimits::default(), &cancel)?;
+        if report.commit != commit {
+            let why = format!(
+                "a branch names commits, and this is a tag of {}; push that commit",
+                report.commit.short()
+            );
+            return Err(SourceError::Refused { path: commit.to_string(), why });
+        }
         make_parent(&dir)?;
         source.export(&report, &dir, &cancel)?;
         Ok(report)
     };
     match parts.tasks.blocking("export", export).await {
         Ok(Ok(report)) => {
-            job.log.detail(format!("{} ({} files)", report.subject, report.files));
+            let files = if report.files == 1 { "file" } else { "files" };
+            job.log.detail(format!("{} ({} {files})", report.subject, report.files));
             report.notes.iter().for_each(|note| job.log.trouble(note.clone()));
             Ok(())
         }
@@ -187,7 +214,7 @@ async fn run_release_command(
     let failed = |kind, cause: String| {
         Err(Failure::new(Stage::Release, kind, cause)
             .evidence([format!("command: {command}")])
-            .hint("correct the release command, then push again; the old release keeps serving"))
+            .hint("correct the release command, then push again"))
     };
     match ended {
         Some(Ok(exit)) if exit.is_success() => Ok(()),
@@ -219,7 +246,8 @@ async fn start_all(
         let started = launch::start(parts.runtime.as_ref(), &spec).await?;
         Ok((slot, Started { spec, endpoint: started.endpoint, since }))
     });
-    try_join_all(starts).await
+    // Every start comes to its end, so that each instance can be stopped by its id when one of them failed.
+    join_all(starts).await.into_iter().collect()
 }
 
 /// Waits until all of them are ready; the first that fails ends the wait.
@@ -292,23 +320,41 @@ fn last_lines(parts: &Parts, job: &Job, instance: &InstanceId) -> Vec<String> {
 /// Undoes a failed deployment, records why, and tells the reader of its log.
 pub(crate) async fn end(job: &Job, work: &Workspace, parts: &Parts, failure: &Failure) {
     work.undo(parts, failure).await;
-    let state = match failure.kind {
-        FailureKind::Cancelled => DeploymentState::Cancelled,
-        _ => DeploymentState::Failed,
-    };
     let (id, stages, recorded) = (job.id.clone(), work.stages(), failure.clone());
-    let write = move |store: &Store| store.update_deployment(&id, close(state, stages, recorded)).map(drop);
+    let write = move |store: &Store| store.update_deployment(&id, close(stages, recorded)).map(drop);
     if let Err(error) = parts.store.call(write).await
         && !is_destroyed(&error)
     {
         tracing::error!(deployment = %job.id, %error, "the end of a deployment could not be recorded");
     }
+    tell_end(job, parts, failure);
+}
+
+/// Ends a deployment whose task has panicked.
+pub(crate) async fn panicked(job: &Job, work: &Workspace, parts: &Parts) -> Failure {
+    let cause = "a mistake in the platform ended the deployment";
+    let failure = Failure::new(work.stage(), FailureKind::Internal, cause)
+        .hint("tell the host's operator: the agent's log names the place");
+    end(job, work, parts, &failure).await;
+    failure
+}
+
+/// The last lines of the build log, and a line in the app's own log.
+pub(crate) fn tell_end(job: &Job, parts: &Parts, failure: &Failure) {
     failure.lines().into_iter().for_each(|line| job.log.line(line));
     seal(job);
-    let ended = if state == DeploymentState::Cancelled { "was cancelled" } else { "failed" };
+    let ended = if failure.kind == FailureKind::Cancelled { "was cancelled" } else { "failed" };
     let text =
         format!("Deployment of {} {ended} at {}: {}", job.commit.short(), failure.stage, failure.cause);
     parts.say(&job.app, LineKind::Trouble, text);
+}
+
+/// The state that a deployment ends in.
+pub(crate) fn final_state(failure: &Failure) -> DeploymentState {
+    match failure.kind {
+        FailureKind::Cancelled => DeploymentState::Cancelled,
+        _ => DeploymentState::Failed,
+    }
 }
 
 /// Ends the build log: its readers reach the end.
@@ -319,12 +365,11 @@ pub(crate) fn seal(job: &Job) {
 }
 
 fn close(
-    state: DeploymentState,
     stages: Vec<autostack_domain::StageRecord>,
     failure: Failure,
 ) -> impl FnOnce(&mut Deployment) + Send + 'static {
     move |deployment| {
-        deployment.state = state;
+        deployment.state = final_state(&failure);
         deployment.stages = stages;
         deployment.failure = Some(failure);
         deployment.ended_at = Some(clock::now());
@@ -336,7 +381,7 @@ fn check_cancelled(job: &Job, work: &Workspace) -> Result<(), Failure> {
 }
 
 pub(crate) fn cancelled(stage: Stage) -> Failure {
-    Failure::new(stage, FailureKind::Cancelled, "the push was cut off, so nothing was changed")
+    Failure::new(stage, FailureKind::Cancelled, "it was ended before it went live, so nothing was changed")
         .hint("push again")
 }
 
@@ -356,6 +401,7 @@ pub(crate) fn store_failure(stage: Stage, error: &StoreError) -> Failure {
 }
 
 fn internal(stage: Stage, error: &dyn std::error::Error) -> Failure {
-    Failure::new(stage, FailureKind::Internal, autostack_base::error_chain(error))
+    tracing::error!(%stage, error = autostack_base::error_chain(error), "a deployment failed by the platform's own fault");
+    Failure::new(stage, FailureKind::Internal, format!("the platform's own fault: {error}"))
         .hint("push again; if it happens again, look at the agent's log on the host")
 }

@@ -6,6 +6,7 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -35,7 +36,7 @@ const ELSEWHERE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long an instance without checks that listens may take to answer a first request before it counts as ready all
 /// the same. Many servers listen before they have loaded the app: who looks at the port only would show visitors an
 /// app that is about to end with an import error.
-const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 /// How often somebody who waits is told what is waited for.
 const NOTICE_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked where else an instance listens.
@@ -59,18 +60,25 @@ pub(crate) async fn wait_until_ready(
     instance: &Started,
     wait: &Wait<'_>,
 ) -> Result<SocketAddr, Failure> {
-    let passing = timeout(wait.limit, pass(parts, instance, wait));
+    let is_checking = AtomicBool::new(false);
+    let passing = timeout(wait.limit, pass(parts, instance, wait, &is_checking));
     tokio::select! {
         biased;
         exit = parts.runtime.wait(&instance.spec.id) => Err(exited(instance, exit.unwrap_or(Exit::Unknown))),
         passed = passing => match passed {
             Ok(outcome) => outcome,
+            Err(_) if is_checking.load(Ordering::Relaxed) => Err(still_checking(instance, wait)),
             Err(_) => Err(too_slow(parts, instance, wait).await),
         },
     }
 }
 
-async fn pass(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Result<SocketAddr, Failure> {
+async fn pass(
+    parts: &Parts,
+    instance: &Started,
+    wait: &Wait<'_>,
+    is_checking: &AtomicBool,
+) -> Result<SocketAddr, Failure> {
     let startup: Vec<&HealthCheck> =
         wait.checks.iter().filter(|check| check.kind == CheckKind::Startup).collect();
     let mut instance = instance.clone();
@@ -84,6 +92,7 @@ async fn pass(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Result<Sock
     } else if startup.is_empty() {
         tokio::time::sleep_until(instance.since + UPTIME_WITHOUT_CHECK).await;
     }
+    is_checking.store(true, Ordering::Relaxed);
     for check in startup {
         pass_check(parts, &instance, check, wait).await?;
     }
@@ -99,7 +108,9 @@ async fn listening(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Result
     let mut next_look = instance.since + ELSEWHERE_LOOK_EVERY;
     let mut elsewhere_since: Option<Instant> = None;
     loop {
-        if let Some(endpoint) = accepts(instance.endpoint).await {
+        if let Some(endpoint) = accepts(instance.endpoint).await
+            && is_its_own(parts, instance).await
+        {
             return Ok(endpoint);
         }
         let now = Instant::now();
@@ -154,11 +165,23 @@ async fn first_answer(instance: &Started, wait: &Wait<'_>) {
 async fn accepts(endpoint: SocketAddr) -> Option<SocketAddr> {
     let over_ipv6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), endpoint.port());
     for address in [endpoint, over_ipv6] {
-        if TcpStream::connect(address).await.is_ok() {
+        if let Ok(stream) = TcpStream::connect(address).await
+            // On a port of the ephemeral range that nobody listens on, TCP may connect a socket to itself.
+            && stream.local_addr().ok() != stream.peer_addr().ok()
+        {
             return Some(address);
         }
     }
     None
+}
+
+/// Whether it is the instance that listens on its port, and not a stranger who was faster.
+async fn is_its_own(parts: &Parts, instance: &Started) -> bool {
+    match parts.runtime.listening(&instance.spec.id).await {
+        Ok(addresses) => addresses.iter().any(|address| address.port() == instance.endpoint.port()),
+        // A runtime that cannot look leaves it at what was seen.
+        Err(_) => true,
+    }
 }
 
 /// Waits until the address, or its twin on the IPv6 loopback, accepts a connection; no limit of its own.
@@ -230,6 +253,18 @@ fn exited(instance: &Started, exit: Exit) -> Failure {
             failure.hint("run the same command on your machine, correct what the log lines above show, then push again")
         }
     }
+}
+
+fn still_checking(instance: &Started, wait: &Wait<'_>) -> Failure {
+    let names: Vec<_> = wait.checks.iter().map(|check| format!("\"{}\"", check.name)).collect();
+    let cause = format!(
+        "{} had not passed its checks ({}) within {} s",
+        instance.spec.dyno(),
+        names.join(", "),
+        wait.limit.as_secs()
+    );
+    Failure::new(Stage::Health, FailureKind::CheckFailed, cause)
+        .hint("make the checks in app.json answer sooner, or raise deploy.start_timeout")
 }
 
 async fn too_slow(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Failure {

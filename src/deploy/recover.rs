@@ -10,10 +10,10 @@ use std::{
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId, LineKind,
+    App, AppName, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId, LineKind,
     ReleaseNumber, Stage,
 };
-use autostack_runtime::{InstanceState, Observed};
+use autostack_runtime::{InstanceState, Observed, RuntimeError};
 use autostack_store::{Store, StoreError};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
@@ -47,41 +47,94 @@ pub struct Recovery {
     pub stopped: usize,
 }
 
+/// Why the agent could not find out what runs or what should.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The store cannot be read.
+    #[error("what should run cannot be read")]
+    Store(#[from] StoreError),
+    /// The runtime cannot be asked; nothing is started blindly beside what may still run.
+    #[error("what runs cannot be listed")]
+    Runtime(#[source] RuntimeError),
+}
+
 impl Deployer {
     /// Brings what runs in line with what is recorded. Called once, before any door opens; returns when every
-    /// route that can be published is, while missing instances may still be starting.
-    pub async fn recover(&self) -> Result<Recovery, StoreError> {
+    /// route that can be published is, while missing instances may still be starting. What is wrong with one app
+    /// is logged and does not keep the others from running.
+    pub async fn recover(&self) -> Result<Recovery, RecoveryError> {
         let parts = &self.parts;
         let mut done = Recovery::default();
+        let observed = parts.runtime.list().await.map_err(RecoveryError::Runtime)?;
         for deployment in parts.store.call(Store::unfinished_deployments).await? {
-            if self.accepted_by_git(&deployment) {
-                finish(parts, &deployment).await?;
-                done.finished += 1;
-            } else {
-                undo(parts, &deployment).await?;
-                done.undone += 1;
+            if let Err(error) = self.settle(&deployment, &mut done).await {
+                tracing::error!(app = %deployment.app, deployment = %deployment.id, %error, "a deployment could not be settled");
             }
         }
         let apps = parts.store.call(Store::apps).await?;
-        let observed = parts.runtime.list().await.unwrap_or_else(|error| {
-            tracing::error!(error = autostack_base::error_chain(&error), "what runs could not be listed");
-            Vec::new()
-        });
         for app in &apps {
-            self.adopt(app, &observed, &mut done).await?;
+            if let Err(error) = self.adopt(app, &observed, &mut done).await {
+                tracing::error!(app = %app.name, %error, "an app could not be taken over; it does not run");
+            }
         }
-        stop_strangers(parts, &apps, &observed, &mut done).await;
+        stop_strangers(parts, &apps, &observed, &mut done);
         sweep_artifacts(parts, &apps).await?;
+        self.sweep_leftovers(&apps).await;
         Ok(done)
     }
 
-    /// Whether git moved the ref to the commit of a prepared release: then the pusher was told that it is live.
-    fn accepted_by_git(&self, deployment: &Deployment) -> bool {
-        deployment.state == DeploymentState::Prepared
-            && matches!(
-                self.parts.repositories.head_of(&deployment.app, &deployment.git_ref),
-                Ok(Some(head)) if head == deployment.commit
-            )
+    async fn settle(&self, deployment: &Deployment, done: &mut Recovery) -> Result<(), StoreError> {
+        let head = self.parts.repositories.head_of(&deployment.app, &deployment.git_ref);
+        let is_accepted = match head {
+            // Prepared, and git moved the ref to its commit: then the pusher was told that it is live.
+            Ok(head) => {
+                deployment.state == DeploymentState::Prepared && head.as_ref() == Some(&deployment.commit)
+            }
+            Err(error) if deployment.state == DeploymentState::Prepared => {
+                tracing::error!(app = %deployment.app, %error, "whether git has accepted a release cannot be seen; it stays as it is");
+                return Ok(());
+            }
+            Err(_) => false,
+        };
+        if is_accepted && self.can_go_live(deployment).await? {
+            finish(&self.parts, deployment).await?;
+            done.finished += 1;
+        } else {
+            undo(&self.parts, deployment).await?;
+            done.undone += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether the release is still the next one: nothing newer is live, and its artifact is there.
+    async fn can_go_live(&self, deployment: &Deployment) -> Result<bool, StoreError> {
+        let name = deployment.app.clone();
+        let app = self.parts.store.call(move |store| store.app(&name)).await?;
+        let is_newer = app.is_some_and(|app| deployment.release > app.current_release);
+        Ok(is_newer && self.parts.artifact_dir(&deployment.app, &deployment.id).is_dir())
+    }
+
+    /// Removes code, logs and caches of apps that are not recorded: their destruction was cut off.
+    async fn sweep_leftovers(&self, apps: &[App]) {
+        let known: HashSet<AppName> = apps.iter().map(|app| app.name.clone()).collect();
+        let data_dir = self.parts.settings().data_dir.clone();
+        let parts = Arc::clone(&self.parts);
+        let sweep = move || {
+            for name in leftovers(&data_dir, &known) {
+                tracing::info!(app = %name, "what is left of a destroyed app is removed");
+                let removed = [
+                    parts.repositories.remove(&name).map_err(|error| error.to_string()),
+                    parts.builder.remove_cache(&name).map_err(|error| error.to_string()),
+                    parts.logs.remove_app(&name).map_err(|error| error.to_string()),
+                ];
+                for error in removed.into_iter().filter_map(Result::err) {
+                    tracing::error!(app = %name, error, "something left of a destroyed app could not be removed");
+                }
+            }
+        };
+        if let Err(panic) = self.parts.tasks.blocking("sweep of leftovers", sweep).await {
+            tracing::error!(%panic, "what is left of destroyed apps could not be looked for");
+        }
     }
 
     async fn adopt(&self, app: &App, observed: &[Observed], done: &mut Recovery) -> Result<(), StoreError> {
@@ -232,7 +285,7 @@ fn close_log(parts: &Parts, id: &DeploymentId, lines: &[autostack_domain::Line])
     }
 }
 
-async fn stop_strangers(parts: &Arc<Parts>, apps: &[App], observed: &[Observed], done: &mut Recovery) {
+fn stop_strangers(parts: &Arc<Parts>, apps: &[App], observed: &[Observed], done: &mut Recovery) {
     let known: HashSet<_> = apps.iter().map(|app| &app.name).collect();
     let strangers = observed.iter().filter(|instance| !known.contains(&instance.spec.app));
     stop_in_background(parts, strangers.map(|instance| instance.spec.id.clone()).collect(), done);
@@ -267,8 +320,20 @@ async fn sweep_artifacts(parts: &Parts, apps: &[App]) -> Result<(), StoreError> 
                 remove_dir(&dir).await;
             }
         }
+        // Only an empty folder goes.
+        let _in_use = std::fs::remove_dir(&app_dir);
     }
     Ok(())
+}
+
+/// Names that something in the data directory stands under, and no app.
+fn leftovers(data_dir: &Path, known: &HashSet<AppName>) -> HashSet<AppName> {
+    let places = ["repos", "cache", "logs/apps"];
+    let names = places.iter().flat_map(|place| folders(&data_dir.join(place))).filter_map(|folder| {
+        let name = folder.file_name()?.to_str()?;
+        name.strip_suffix(".git").unwrap_or(name).parse::<AppName>().ok()
+    });
+    names.filter(|name| !known.contains(name)).collect()
 }
 
 fn folders(dir: &Path) -> Vec<std::path::PathBuf> {

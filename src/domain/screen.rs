@@ -97,7 +97,7 @@ impl fmt::Display for Printable<'_> {
 
 /// Whether a terminal would obey this character, or a reader be misled by it (threat E4). A tab is harmless.
 pub fn is_harmful(c: char) -> bool {
-    let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let bidi = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     (c.is_control() && c != '\t') || bidi
 }
 

@@ -34,6 +34,16 @@ async fn carry_out(platform: &Platform, request: AdminRequest) -> Result<AdminRe
             tracing::info!(key = key.fingerprint, name = key.name, "key added by the operator");
             Ok(AdminReply::Done(format!("Added key {} ({}).", key.name, key.fingerprint)))
         }
+        AdminRequest::KeyList => {
+            let keys = platform.keys().await?;
+            let lines = keys.iter().map(|(key, email)| format!("{}  {email}  {}", key.fingerprint, key.name));
+            Ok(AdminReply::Done(lines.collect::<Vec<_>>().join("\n")))
+        }
+        AdminRequest::KeyRemove { fingerprint } => {
+            let key = platform.remove_key(&fingerprint).await?;
+            tracing::info!(key = key.fingerprint, name = key.name, "key removed by the operator");
+            Ok(AdminReply::Done(format!("Removed key {} ({}).", key.name, key.fingerprint)))
+        }
         AdminRequest::Status => {
             let status = platform.status().await?;
             let value = serde_json::to_value(status);

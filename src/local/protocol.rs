@@ -41,6 +41,13 @@ pub enum AdminRequest {
         /// The line of the `.pub` file.
         public_key: String,
     },
+    /// Show every SSH key.
+    KeyList,
+    /// Let an SSH key in no more.
+    KeyRemove {
+        /// Its fingerprint, `SHA256:…`.
+        fingerprint: String,
+    },
     /// Say how the agent is.
     Status,
 }
@@ -49,7 +56,7 @@ pub enum AdminRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminReply {
-    /// Done: one line for people.
+    /// Done: lines for people.
     Done(String),
     /// How the agent is, by name.
     Status(serde_json::Value),

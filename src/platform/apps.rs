@@ -7,7 +7,7 @@ use std::{
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, AppName, ReleaseNumber, UnixMillis,
+    App, AppName, DeploymentId, ReleaseNumber, UnixMillis,
     permission::{Action, Actor, Role, allows},
 };
 use autostack_logs::Stream;
@@ -40,16 +40,18 @@ pub(crate) struct Leaving(Mutex<HashSet<AppName>>);
 impl Leaving {
     /// Refuses what would begin for an app that is being destroyed.
     pub(crate) fn check(&self, name: &AppName) -> Result<(), PlatformError> {
-        if self.names().contains(name) {
-            let message = format!("{name} is being destroyed");
-            return Err(PlatformError::new(ErrorKind::Conflict, message).hint("try again in a moment"));
-        }
-        Ok(())
+        if self.names().contains(name) { Err(Self::refusal(name)) } else { Ok(()) }
     }
 
-    fn begin(&self, name: &AppName) -> Result<Departure<'_>, PlatformError> {
-        self.check(name)?;
-        self.names().insert(name.clone());
+    fn refusal(name: &AppName) -> PlatformError {
+        let message = format!("{name} is being destroyed");
+        PlatformError::new(ErrorKind::Conflict, message).hint("try again in a moment")
+    }
+
+    pub(crate) fn begin(&self, name: &AppName) -> Result<Departure<'_>, PlatformError> {
+        if !self.names().insert(name.clone()) {
+            return Err(Self::refusal(name));
+        }
         Ok(Departure { leaving: self, name: name.clone() })
     }
 
@@ -59,7 +61,7 @@ impl Leaving {
 }
 
 /// One app on its way out; dropped when all of it is gone.
-struct Departure<'a> {
+pub(crate) struct Departure<'a> {
     leaving: &'a Leaving,
     name: AppName,
 }
@@ -76,27 +78,34 @@ impl Platform {
         if !allows(actor, None, Action::CreateApp) {
             return Err(PlatformError::denied(name, "create"));
         }
-        self.0.leaving.check(name)?;
         self.check_space()?;
+        // One at a time, so that a name is never given away while what stood under it before is still being removed.
+        let _turn = self.0.creating.lock().await;
+        self.0.leaving.check(name)?;
         let app = App::new(name.clone(), actor.user.clone(), clock::now());
         let record = app.clone();
-        let exists = move |store: &Store| {
-            if store.app(&record.name)?.is_some() {
-                return Ok(true);
-            }
-            store.create_app(&record).map(|()| false)
-        };
-        if self.parts().store.call(exists).await? {
+        let is_taken = move |store: &Store| Ok(store.app(&record.name)?.is_some());
+        if self.parts().store.call(is_taken).await? {
             return Err(PlatformError::new(ErrorKind::Conflict, format!("the name {name} is taken"))
                 .hint("choose another name"));
         }
-        let repositories = self.parts().repositories.clone();
-        let ensured = name.clone();
-        let made =
-            self.parts().tasks.blocking("make repository", move || repositories.ensure(&ensured)).await;
-        made.map_err(|panic| PlatformError::internal("the app's repository cannot be made", &panic))??;
+        // What a crash left behind of an earlier app of this name is nobody's business.
+        self.remove_files(name, Vec::new()).await?;
+        let record = app.clone();
+        self.parts().store.call(move |store| store.create_app(&record)).await?;
+        self.make_repository(name).await?;
         tracing::info!(app = %name, by = actor.name, "app created");
         Ok(self.view(&app))
+    }
+
+    /// Makes the app's repository, unless it is there.
+    pub(crate) async fn make_repository(&self, name: &AppName) -> Result<(), PlatformError> {
+        if self.parts().repositories.exists(name) {
+            return Ok(());
+        }
+        let (repositories, name) = (self.parts().repositories.clone(), name.clone());
+        let made = self.parts().tasks.blocking("make repository", move || repositories.ensure(&name)).await;
+        Ok(made.map_err(|panic| PlatformError::internal("the app's repository cannot be made", &panic))??)
     }
 
     /// The apps that the actor may see, by name.
@@ -118,32 +127,48 @@ impl Platform {
     /// Removes an app with its releases, config, code, logs and everything that runs for it.
     pub async fn destroy_app(&self, actor: &Actor, name: &AppName) -> Result<(), PlatformError> {
         self.app_for(actor, name, Action::DestroyApp, "destroy").await?;
-        tracing::info!(app = %name, by = actor.name, "app destroyed");
-        self.remove_app(name).await
+        let departure = self.0.leaving.begin(name)?;
+        tracing::info!(app = %name, by = actor.name, "app is destroyed");
+        self.remove_app(name, departure).await
     }
 
-    /// What is recorded goes first: after a crash in the middle the rest belongs to no app and is swept when the
-    /// agent starts.
-    pub(crate) async fn remove_app(&self, name: &AppName) -> Result<(), PlatformError> {
-        let _departure = self.0.leaving.begin(name)?;
+    /// What is recorded goes first: after a crash in the middle the rest belongs to no app, and is swept when the
+    /// agent starts. Every step is tried; the first error is told.
+    pub(crate) async fn remove_app(
+        &self,
+        name: &AppName,
+        departure: Departure<'_>,
+    ) -> Result<(), PlatformError> {
+        // A creation under way ends first.
+        drop(self.0.creating.lock().await);
         self.cancel_pushes(name);
         let gone = name.clone();
         let deployments = self.parts().store.call(move |store| store.destroy_app(&gone)).await?;
-        if let Err(failure) = self.0.deployer.destroy(name).await {
-            return Err(PlatformError::new(ErrorKind::Internal, failure.cause));
-        }
+        let stopped = self.0.deployer.destroy(name).await;
+        let removed = self.remove_files(name, deployments).await;
+        drop(departure);
+        stopped.map_err(|failure| PlatformError::new(ErrorKind::Internal, failure.cause))?;
+        removed
+    }
+
+    /// Removes code, logs and caches that stand under a name.
+    async fn remove_files(
+        &self,
+        name: &AppName,
+        deployments: Vec<DeploymentId>,
+    ) -> Result<(), PlatformError> {
         let (name, logs) = (name.clone(), self.parts().logs.clone());
         let (repositories, builder) = (self.parts().repositories.clone(), self.parts().builder.clone());
-        let remove = move || -> Result<(), PlatformError> {
-            repositories.remove(&name)?;
-            builder
+        let remove = move || {
+            let code = repositories.remove(&name).map_err(PlatformError::from);
+            let cache = builder
                 .remove_cache(&name)
-                .map_err(|error| PlatformError::internal("the build cache cannot be removed", &error))?;
-            logs.remove_app(&name)?;
-            deployments.iter().try_for_each(|id| logs.remove_deployment(id))?;
-            Ok(())
+                .map_err(|error| PlatformError::internal("the build cache cannot be removed", &error));
+            let log = logs.remove_app(&name).map_err(PlatformError::from);
+            let builds = deployments.iter().map(|id| logs.remove_deployment(id).map_err(PlatformError::from));
+            [code, cache, log].into_iter().chain(builds).collect::<Vec<_>>().into_iter().collect()
         };
-        let removed = self.parts().tasks.blocking("remove app", remove).await;
+        let removed = self.parts().tasks.blocking("remove app files", remove).await;
         removed.map_err(|panic| PlatformError::internal("the app's files cannot be removed", &panic))?
     }
 

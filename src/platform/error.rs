@@ -66,10 +66,10 @@ impl PlatformError {
         Self::new(ErrorKind::Denied, format!("you may not {what} {app}")).hint("ask its owner for access")
     }
 
-    /// Keeps the details for the operator; whoever asked learns that they are there.
+    /// Keeps the details for the operator: they name paths of the host.
     pub(crate) fn internal(what: &str, error: &dyn std::error::Error) -> Self {
         tracing::error!(error = error_chain(error), "{what}");
-        Self::new(ErrorKind::Internal, format!("{what}: {}", error_chain(error)))
+        Self::new(ErrorKind::Internal, what)
             .hint("try again; if it stays, look at the agent's log on the host")
     }
 

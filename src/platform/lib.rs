@@ -8,6 +8,7 @@
 //! | [`platform`](mod@platform) | [`Platform`], and who somebody is |
 //! | [`apps`] | create, list, destroy, URL, log |
 //! | [`push`] | one `git push` from its first byte to its end, and the two hooks in between |
+//! | [`screen`] | where the lines of a push go |
 //! | [`fetch`] | `git clone` and `git fetch` |
 //! | [`users`] | users and their keys, for the operator on the host |
 //! | [`status`] | what the agent says of itself |
@@ -22,6 +23,7 @@ pub mod error;
 pub mod fetch;
 pub mod platform;
 pub mod push;
+pub mod screen;
 pub mod status;
 pub mod users;
 
@@ -31,5 +33,6 @@ pub use apps::AppView;
 pub use error::{ErrorKind, PlatformError};
 pub use fetch::Fetch;
 pub use platform::{Addresses, HookAccess, Platform};
-pub use push::{Push, Screen};
+pub use push::Push;
+pub use screen::Screen;
 pub use status::Status;

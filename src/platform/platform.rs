@@ -21,6 +21,8 @@ pub(crate) struct Inner {
     pub(crate) hook_access: HookAccess,
     pub(crate) pushes: Pushes,
     pub(crate) leaving: Leaving,
+    /// Held while an app is made.
+    pub(crate) creating: tokio::sync::Mutex<()>,
     pub(crate) addresses: Addresses,
     pub(crate) started: std::time::Instant,
 }
@@ -54,6 +56,7 @@ impl Platform {
             hook_access,
             pushes: Pushes::default(),
             leaving: Leaving::default(),
+            creating: tokio::sync::Mutex::default(),
             addresses,
             started,
         }))
@@ -78,6 +81,11 @@ impl Platform {
             is_admin: user.is_admin,
             name: format!("{} ({})", user.email, key.name),
         }))
+    }
+
+    /// How many pushes are under way.
+    pub fn pushes(&self) -> usize {
+        self.0.pushes.count()
     }
 
     /// The version of the agent.

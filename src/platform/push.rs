@@ -10,11 +10,11 @@
 
 use std::{
     collections::HashMap,
-    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use autostack_base::clock;
@@ -27,26 +27,24 @@ use autostack_domain::{
 use autostack_git::{
     GitChild, GitProtocol, HookRequest, Service, Source, SourceError, SourceLimits, SpawnOptions,
     hooks::{ENV_BINARY, ENV_SOCKET, ENV_TOKEN},
-    quarantine,
-    service::spawn,
+    quarantine, service,
 };
-use autostack_logs::{Offset, Reader};
+use autostack_logs::Offset;
 use autostack_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{ErrorKind, PlatformError},
     platform::Platform,
+    screen::{Screen, follow, show_all, show_refusal},
 };
 
+/// How often a ref is read before it is left to the next start of the agent.
+const REF_READS_MAX: usize = 10;
+/// Pause between two attempts to read a ref.
+const REF_READ_PAUSE: Duration = Duration::from_millis(500);
 /// The push option that stores without deploying.
 const NO_DEPLOY: &str = "no-deploy";
-
-/// Where a push shows its lines: the pusher's screen, by way of the hook.
-pub trait Screen: Send {
-    /// Shows a line. An error means that nobody reads any more.
-    fn show(&mut self, line: Line) -> impl Future<Output = io::Result<()>> + Send;
-}
 
 /// A push under way: the door moves bytes between the client and the child, then calls [`Push::finish`].
 /// Dropping it kills the child and undoes what the push has begun.
@@ -155,7 +153,8 @@ impl Platform {
         self.0.pushes.map().insert(state.token.clone(), Arc::clone(&state));
         // After the entry: either this sees the destruction, or the destruction sees this push.
         self.0.leaving.check(app)?;
-        let child = self.spawn_receive_pack(&state, protocol)?;
+        self.make_repository(app).await?;
+        let child = self.start_receive_pack(&state, protocol).await?;
         let note = is_first.then(|| format!("Created app {app}"));
         Ok(Push { child, note, guard })
     }
@@ -173,7 +172,7 @@ impl Platform {
         }
     }
 
-    fn spawn_receive_pack(
+    async fn start_receive_pack(
         &self,
         state: &PushState,
         protocol: Option<GitProtocol>,
@@ -191,7 +190,7 @@ impl Platform {
             protocol,
             pack_bytes_max: Some(self.parts().settings.borrow().git.pack_bytes_max),
         };
-        Ok(spawn(Service::ReceivePack, &repositories.path(&state.app), &options)?)
+        Ok(service::start(Service::ReceivePack, &repositories.path(&state.app), &options).await?)
     }
 
     /// The pusher is gone: whatever the push has begun is ended. Unknown tokens are ignored.
@@ -234,6 +233,10 @@ impl Platform {
                 *state.step() = Step::Done;
                 false
             }
+            Err(Refusal::Failed(failure)) => {
+                *state.step() = Step::Done;
+                show_all(screen, failure.lines()).await
+            }
             Err(Refusal::Because(refusal)) => {
                 *state.step() = Step::Done;
                 show_refusal(screen, &refusal).await
@@ -255,9 +258,8 @@ impl Platform {
             return Err(PlatformError::new(ErrorKind::Invalid, message).into());
         }
         let mut plan = self.plan_push(state, &request.updates).await?;
-        self.obey_options(&request.push_options, &mut plan);
-        self.inspect(request, &repository, plan.deploy.as_ref()).await?;
-        let notes = std::mem::take(&mut plan.notes);
+        let notes = obey_options(&request.push_options, &mut plan);
+        self.inspect(state, request, &repository, plan.deploy.as_ref()).await?;
         let deploying = match plan.deploy {
             Some(update) => Some(self.prepare(state, update, request, screen).await?),
             None => None,
@@ -274,26 +276,10 @@ impl Platform {
             .map_err(|why| PlatformError::new(ErrorKind::Conflict, why))
     }
 
-    fn obey_options(&self, options: &[String], plan: &mut PushPlan) {
-        for option in options {
-            if option == NO_DEPLOY {
-                if let Some(update) = plan.deploy.take() {
-                    plan.notes.push(format!(
-                        "{} is stored, not deployed, as you asked with {NO_DEPLOY}.",
-                        update.name
-                    ));
-                }
-            } else {
-                plan.notes.push(format!(
-                    "The push option {option:?} is not known and was ignored; {NO_DEPLOY} is."
-                ));
-            }
-        }
-    }
-
     /// Looks through every pushed commit but the one that is deployed, which its export looks through.
     async fn inspect(
         &self,
+        state: &PushState,
         request: &HookRequest,
         repository: &std::path::Path,
         deployed: Option<&RefUpdate>,
@@ -305,9 +291,11 @@ impl Platform {
             return Ok(());
         }
         let (repository, quarantine) = (repository.to_owned(), request.quarantine.clone());
+        let cancel = state.cancel.clone();
         let inspect = move || -> Result<(), SourceError> {
             let source = Source::open(&repository, quarantine.as_deref())?;
-            commits.iter().try_for_each(|commit| source.inspect(commit, &SourceLimits::default()).map(drop))
+            let limits = SourceLimits::default();
+            commits.iter().try_for_each(|commit| source.inspect_until(commit, &limits, &cancel).map(drop))
         };
         match self.parts().tasks.blocking("inspect", inspect).await {
             Ok(Ok(())) => Ok(()),
@@ -329,25 +317,22 @@ impl Platform {
         screen: &mut impl Screen,
     ) -> Result<Deploying, Refusal> {
         let job = self.record(state, &update, request).await?;
-        let (deployment, stream) = (job.id.clone(), Arc::clone(job.log.stream()));
-        let mut follower = Follower { reader: stream.reader(Offset::START), is_read: true };
-        let prepare = self.0.deployer.prepare(job);
-        tokio::pin!(prepare);
-        let outcome = loop {
-            tokio::select! {
-                biased;
-                () = follower.show_next(screen), if follower.is_read => {
-                    if !follower.is_read {
-                        state.cancel.cancel();
-                    }
-                }
-                outcome = &mut prepare => break outcome,
-            }
+        let (deployment, log) = (job.id.clone(), job.log.clone());
+        let mut reader = log.stream().reader(Offset::START);
+        let ended = CancellationToken::new();
+        let prepare = async {
+            let outcome = self.0.deployer.prepare(job).await;
+            ended.cancel();
+            outcome
         };
-        follower.show_rest(screen).await;
+        let (outcome, shown) = tokio::join!(prepare, follow(&mut reader, screen, &ended, &state.cancel));
         match outcome {
-            Ok(_number) => Ok(Deploying { deployment, update, read: follower.reader.offset() }),
-            Err(_failure) => Err(Refusal::Shown),
+            Ok(_number) => Ok(Deploying { deployment, update, read: reader.offset() }),
+            // The end of a log that was closed in order is the failure itself.
+            Err(_failure) if shown.is_ok() && log.stream().is_sealed() && log.lost() == 0 => {
+                Err(Refusal::Shown)
+            }
+            Err(failure) => Err(Refusal::Failed(failure)),
         }
     }
 
@@ -384,6 +369,7 @@ impl Platform {
             app: state.app.clone(),
             user: state.actor.user.clone(),
             commit: update.new.clone(),
+            replaces: update.old.clone(),
             git_ref: update.name.clone(),
             quarantine: request.quarantine.clone(),
             cancel: state.cancel.clone(),
@@ -391,73 +377,116 @@ impl Platform {
         })
     }
 
-    /// The refs have moved: makes the prepared release live and shows where.
+    /// Some refs have moved, and the request says which: makes the prepared release live if its ref is one of them,
+    /// and shows where.
     pub async fn post_receive(&self, request: HookRequest, screen: &mut impl Screen) -> bool {
         let is_accepted = |step: &Step| matches!(step, Step::Accepted { .. });
         let (state, accepted) = match self.swap_step(&request.token, is_accepted, Step::Done) {
             Ok(found) => found,
             Err(refusal) => return show_refusal(screen, &refusal).await,
         };
-        let Step::Accepted { notes, deploying } = accepted else { return false };
-        for note in notes {
-            // A pusher who is gone is told nothing; the release goes live all the same.
-            let _reader_gone = screen.show(Line::detail(note)).await;
-        }
-        match deploying {
-            Some(deploying) => self.go_live(&state, &deploying, screen).await,
-            None => true,
-        }
-    }
-
-    async fn go_live(&self, state: &PushState, deploying: &Deploying, screen: &mut impl Screen) -> bool {
-        let committed = self.0.deployer.commit(&state.app, &deploying.deployment).await;
-        if let Ok(stream) = self.parts().logs.deployment(&deploying.deployment) {
-            Follower { reader: stream.reader(deploying.read), is_read: true }.show_rest(screen).await;
-        }
-        match committed {
-            Ok(()) => true,
-            Err(failure) => {
-                for line in failure.lines() {
-                    let _reader_gone = screen.show(line).await;
-                }
-                false
+        let Step::Accepted { mut notes, deploying } = accepted else { return false };
+        // The switch waits for nobody's screen.
+        let (is_live, told) = match &deploying {
+            Some(deploying) if request.updates.contains(&deploying.update) => {
+                self.go_live(&state, deploying).await
+            }
+            Some(deploying) => {
+                self.settle_release(&state, deploying).await;
+                (false, self.rest_of_log(deploying))
+            }
+            None => (true, Vec::new()),
+        };
+        let deployed = deploying.map(|deploying| deploying.update);
+        let stored: Vec<_> =
+            request.updates.into_iter().filter(|update| Some(update) != deployed.as_ref()).collect();
+        notes.extend(self.plan_push(&state, &stored).await.map(|plan| plan.notes).unwrap_or_default());
+        let mut lines: Vec<Line> = notes.into_iter().map(Line::detail).collect();
+        lines.extend(told);
+        for line in lines {
+            if screen.show(line).await.is_err() {
+                // A pusher who is gone is told nothing; what is live stays live.
+                break;
             }
         }
+        is_live
+    }
+
+    /// Commits, and gives back the lines that tell how it went.
+    async fn go_live(&self, state: &PushState, deploying: &Deploying) -> (bool, Vec<Line>) {
+        let committed = self.0.deployer.commit(&state.app, &deploying.deployment).await;
+        let mut lines = self.rest_of_log(deploying);
+        if let Err(failure) = &committed {
+            lines.extend(failure.lines());
+        }
+        (committed.is_ok(), lines)
+    }
+
+    /// What the build log holds beyond what the pusher has read.
+    fn rest_of_log(&self, deploying: &Deploying) -> Vec<Line> {
+        let Ok(stream) = self.parts().logs.deployment(&deploying.deployment) else { return Vec::new() };
+        let mut reader = stream.reader(deploying.read);
+        std::iter::from_fn(|| reader.next_ready().ok().flatten()).map(|(_, entry)| entry.to_line()).collect()
     }
 
     /// Settles a push whose git has ended: what git accepted goes live, everything else is undone.
     async fn settle(&self, state: &PushState) {
         state.cancel.cancel();
         let step = std::mem::replace(&mut *state.step(), Step::Done);
-        self.0.pushes.map().remove(&state.token);
+        let is_first_time = self.0.pushes.map().remove(&state.token).is_some();
         match step {
             Step::Accepted { deploying: Some(deploying), .. } => self.settle_release(state, &deploying).await,
             // While it is decided, the cancelled deployment undoes itself.
             Step::Opened | Step::Deciding | Step::Accepted { .. } | Step::Done => {}
         }
-        let is_unused = state.is_first.load(Ordering::Relaxed) && !state.is_kept.load(Ordering::Relaxed);
-        if is_unused && !self.0.pushes.pass_on(&state.app) {
+        // Later the name may be another pusher's.
+        let is_unused =
+            is_first_time && state.is_first.load(Ordering::Relaxed) && !state.is_kept.load(Ordering::Relaxed);
+        if is_unused {
             self.remove_unused(state).await;
         }
     }
 
     async fn settle_release(&self, state: &PushState, deploying: &Deploying) {
-        let head = self.parts().repositories.head_of(&state.app, &deploying.update.name);
-        let settled = if matches!(head, Ok(Some(head)) if head == deploying.update.new) {
-            self.0.deployer.commit(&state.app, &deploying.deployment).await
-        } else {
-            let cause = "git did not move the ref, so the release was given up";
-            let failure = Failure::new(Stage::Switch, FailureKind::Cancelled, cause).hint("push again");
-            self.0.deployer.discard(&state.app, &deploying.deployment, failure).await
+        let settled = match self.is_ref_moved(&state.app, &deploying.update).await {
+            Some(true) => self.0.deployer.commit(&state.app, &deploying.deployment).await,
+            Some(false) => {
+                let cause = "git did not move the ref, so the release was given up";
+                let failure = Failure::new(Stage::Switch, FailureKind::Cancelled, cause).hint("push again");
+                self.0.deployer.discard(&state.app, &deploying.deployment, failure).await
+            }
+            // It stays prepared: the next start of the agent looks again.
+            None => Ok(()),
         };
         if let Err(failure) = settled {
             tracing::error!(app = %state.app, deployment = %deploying.deployment, cause = failure.cause, "a push could not be settled");
         }
     }
 
-    /// The push that made the app brought nothing at all: as if it had never been.
+    /// Whether git has moved the ref as the push asked; `None` when the repository cannot be read for seconds.
+    async fn is_ref_moved(&self, app: &AppName, update: &RefUpdate) -> Option<bool> {
+        for _attempt in 0..REF_READS_MAX {
+            let (repositories, name, git_ref) =
+                (self.parts().repositories.clone(), app.clone(), update.name.clone());
+            let read = move || repositories.head_of(&name, &git_ref);
+            match self.parts().tasks.blocking("read ref", read).await {
+                Ok(Ok(head)) => return Some(head.as_ref() == Some(&update.new)),
+                Ok(Err(error)) => tracing::warn!(%app, %error, "a ref cannot be read; trying again"),
+                Err(panic) => tracing::error!(%app, %panic, "a ref cannot be read; trying again"),
+            }
+            tokio::time::sleep(REF_READ_PAUSE).await;
+        }
+        None
+    }
+
+    /// The push that made the app brought nothing at all: as if it had never been, unless another push has come.
     async fn remove_unused(&self, state: &PushState) {
-        if let Err(error) = self.remove_app(&state.app).await {
+        // From here on no push can come.
+        let Ok(departure) = self.0.leaving.begin(&state.app) else { return };
+        if self.0.pushes.pass_on(&state.app) {
+            return;
+        }
+        if let Err(error) = self.remove_app(&state.app, departure).await {
             tracing::warn!(app = %state.app, %error, "an app without a push could not be removed again");
         }
     }
@@ -520,10 +549,28 @@ impl Drop for Guard {
     }
 }
 
+/// Does what the push options ask for; a sentence for each that needs one.
+fn obey_options(options: &[String], plan: &mut PushPlan) -> Vec<String> {
+    let obey = |option: &String| {
+        if option != NO_DEPLOY {
+            return Some(format!("The push option {option:?} is not known and was ignored; {NO_DEPLOY} is."));
+        }
+        let update = plan.deploy.take()?;
+        let what = update.name.branch().unwrap_or(update.name.as_str());
+        Some(format!(
+            "Branch {what} is stored, not deployed, as you asked with {NO_DEPLOY}; \
+             its next commit is deployed (git commit --allow-empty makes one)."
+        ))
+    };
+    options.iter().filter_map(obey).collect()
+}
+
 /// Why a push is rejected.
 enum Refusal {
     /// The pusher has read it already, as the end of the build log.
     Shown,
+    /// A failed deployment whose log could not tell the pusher.
+    Failed(Failure),
     /// Still to be said.
     Because(PlatformError),
 }
@@ -531,43 +578,5 @@ enum Refusal {
 impl<E: Into<PlatformError>> From<E> for Refusal {
     fn from(error: E) -> Self {
         Refusal::Because(error.into())
-    }
-}
-
-async fn show_refusal(screen: &mut impl Screen, refusal: &PlatformError) -> bool {
-    let hint = refusal.hint.iter().map(|hint| Line::trouble(format!("Next: {hint}")));
-    for line in std::iter::once(Line::trouble(format!("Push rejected: {}.", refusal.message))).chain(hint) {
-        // A pusher who is gone cannot be told.
-        let _reader_gone = screen.show(line).await;
-    }
-    false
-}
-
-/// Shows a build log as it grows.
-struct Follower {
-    reader: Reader,
-    /// Whether somebody still reads and there may be more.
-    is_read: bool,
-}
-
-impl Follower {
-    async fn show_next(&mut self, screen: &mut impl Screen) {
-        self.is_read = match self.reader.next().await {
-            Ok(Some((_, entry))) => screen.show(entry.to_line()).await.is_ok(),
-            Ok(None) => false,
-            Err(error) => {
-                tracing::error!(%error, "a build log cannot be read");
-                false
-            }
-        };
-    }
-
-    /// Shows what is there, without waiting for more.
-    async fn show_rest(&mut self, screen: &mut impl Screen) {
-        while let Ok(Some((_, entry))) = self.reader.next_ready() {
-            if screen.show(entry.to_line()).await.is_err() {
-                return;
-            }
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! What the agent says of itself to the operator.
 
+use autostack_base::health::Part;
 use autostack_store::Store;
 use serde::Serialize;
 
@@ -30,6 +31,18 @@ pub struct Status {
 }
 
 impl Platform {
+    /// How the parts below the doors are; quick, and without waiting.
+    pub fn parts_health(&self) -> [(&'static str, Part); 3] {
+        let parts = self.parts();
+        let store = match parts.store.unfinished_deployments() {
+            Ok(_) => Part::ok(),
+            Err(error) => Part::down(format!("the store cannot be read: {error}")),
+        };
+        let disk = self.check_space().map_or_else(|full| Part::degraded(full.message), |()| Part::ok());
+        let runtime = Part { detail: Some(parts.runtime.name().to_owned()), ..Part::ok() };
+        [("store", store), ("disk", disk), ("runtime", runtime)]
+    }
+
     /// Looks.
     pub async fn status(&self) -> Result<Status, PlatformError> {
         let parts = self.parts();

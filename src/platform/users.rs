@@ -84,6 +84,31 @@ impl Platform {
         }
     }
 
+    /// Every key that is let in, with the address of its user.
+    pub async fn keys(&self) -> Result<Vec<(SshKeyRecord, String)>, PlatformError> {
+        let read = |store: &Store| {
+            let with_user = |key: SshKeyRecord| {
+                let email = store.user(&key.user)?.map(|user| user.email).unwrap_or_default();
+                Ok((key, email))
+            };
+            store.keys()?.into_iter().map(with_user).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(self.parts().store.call(read).await?)
+    }
+
+    /// Lets a key in no more; connections that it has opened go on to their end.
+    pub async fn remove_key(&self, fingerprint: &str) -> Result<SshKeyRecord, PlatformError> {
+        let given = fingerprint.to_owned();
+        let remove = move |store: &Store| {
+            let Some(key) = store.key(&given)? else { return Ok(None) };
+            store.remove_key(&given).map(|()| Some(key))
+        };
+        self.parts().store.call(remove).await?.ok_or_else(|| {
+            PlatformError::new(ErrorKind::NotFound, format!("there is no key {fingerprint}"))
+                .hint("autostack admin key list shows the keys; name one by its fingerprint, SHA256:…")
+        })
+    }
+
     async fn user_with(&self, email: &str) -> Result<Option<User>, PlatformError> {
         let email = email.to_owned();
         Ok(self.parts().store.call(move |store| store.user_by_email(&email)).await?)
