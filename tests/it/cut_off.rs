@@ -104,6 +104,27 @@ fn a_first_push_that_is_cut_off_takes_nothing_from_one_that_waits_behind_it() {
     assert_eq!((state.instances.len(), state.artifacts.len()), (1, 1), "{state:#?}");
 }
 
+/// The first push goes live only after the second one waits, so the second one is outdated for certain.
+#[test]
+fn a_push_that_became_outdated_while_it_waited_is_told_so_before_it_is_built() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    let first = ada.app_of(apps::node("first"));
+    let build = r#"{ "scripts": { "build": "echo first-build; while [ ! -e ~/../go ]; do sleep 0.1; done", "start": "node server.js" } }"#;
+    let go = ada.home().join("go");
+    first.write("package.json", &build.replace("~/../go", go.to_str().unwrap())).commit();
+    let push = first.push_live("shop");
+    push.wait_for("first-build");
+    let second = ada.app_of(apps::node("second"));
+    let waiting = second.push_live("shop");
+    waiting.wait_for("Waiting for the deployment before this one");
+    std::fs::write(&go, "").unwrap();
+    Repo::outcome(&push.end()).accepted();
+    Repo::outcome(&waiting.end()).rejected_at("source", &["another push has moved main", "git fetch"]);
+    assert_eq!(world.get("shop", "/").body, "first");
+    assert_eq!(world.head("shop"), first.head());
+}
+
 #[test]
 fn a_client_that_sends_no_pack_takes_nothing_from_a_push_that_went_live_meanwhile() {
     let world = World::new();

@@ -67,6 +67,23 @@ fn branches_tags_and_deletions() {
 }
 
 #[test]
+fn annotated_tags_are_stored_and_follow_a_deployed_branch() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    let repo = ada.app_of(apps::node("web"));
+    repo.git(&["tag", "--annotate", "v1", "--message", "The first"]);
+    let push = repo.push_with("shop", &["--follow-tags"], &["HEAD:refs/heads/main"]).accepted();
+    assert!(push.said().iter().any(|line| line.contains("Tag v1 is stored")), "{}", push.screen);
+    assert_eq!(world.get("shop", "/").body, "web");
+    let live = repo.head();
+    repo.write("server.js", &repo.read("server.js").replace("\"web\"", "\"tagged\"")).commit();
+    repo.git(&["tag", "--annotate", "v2", "--message", "The second"]);
+    let push = repo.push_with("shop", &[], &["v2"]).accepted();
+    assert!(push.said().iter().any(|line| line.contains("Tag v2 is stored")), "{}", push.screen);
+    assert_eq!((world.get("shop", "/").body.as_str(), world.head("shop")), ("web", live));
+}
+
+#[test]
 fn force_pushes_two_refs_at_once_and_push_options() {
     let world = World::new();
     let ada = world.developer("ada");

@@ -71,6 +71,9 @@ fn a_first_push_that_fails_leaves_an_app_without_code() {
     repo.push("shop").rejected_at("health", &["web.1 exited with code 1", "Cannot find module"]);
     world.assert_nothing_left("shop", &before);
     assert_eq!(world.get("shop", "/").status, 404);
+    let log = ada.ssh(&["logs", "shop"]);
+    assert_eq!(log.code, Some(0), "the app is kept for its log: {}", log.stderr);
+    assert!(log.stdout.contains("failed at health"), "{}", log.stdout);
     repo.write("Procfile", "web: node server.js\n").commit();
     repo.push("shop").accepted();
     assert_eq!(world.get("shop", "/").body, "web");
