@@ -111,7 +111,7 @@ pub(crate) async fn run(
         let _ = around.tasks.blocking("end of a hidden process", move || tree.kill_holders(&pipes)).await;
         let _ = timeout(OUTPUT_DRAIN, outputs.copy_to_end(tail)).await;
     }
-    outputs.flush();
+    outputs.flush(tail);
     let _ = timeout(OUTPUT_DRAIN, child.wait()).await;
     around.tree.set_session(None);
     Ok(ended)
@@ -151,6 +151,8 @@ struct Outputs {
 struct Output<R> {
     reader: Option<R>,
     buffer: Vec<u8>,
+    /// The line that is not complete yet: two outputs share a tail, but never a line.
+    partial: Vec<u8>,
     log: BuildLog,
 }
 
@@ -184,15 +186,15 @@ impl Outputs {
         }
     }
 
-    fn flush(&self) {
-        self.stdout.log.flush();
-        self.stderr.log.flush();
+    fn flush(&mut self, tail: &mut Tail) {
+        self.stdout.flush(tail);
+        self.stderr.flush(tail);
     }
 }
 
 impl<R: AsyncRead + Unpin> Output<R> {
     fn new(reader: Option<R>, log: BuildLog) -> Self {
-        Self { reader, buffer: vec![0; READ_BYTES_MAX], log }
+        Self { reader, buffer: vec![0; READ_BYTES_MAX], partial: Vec::new(), log }
     }
 
     fn is_open(&self) -> bool {
@@ -212,7 +214,20 @@ impl<R: AsyncRead + Unpin> Output<R> {
             self.reader = None;
         } else {
             self.log.raw(&self.buffer[..length]);
-            tail.push(&self.buffer[..length]);
+            self.partial.extend_from_slice(&self.buffer[..length]);
+            let complete = self.partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let taken = if self.partial.len() > TAIL_BYTES_MAX { self.partial.len() } else { complete };
+            tail.push(&self.partial[..taken]);
+            self.partial.drain(..taken);
+        }
+    }
+
+    /// The last line, if nothing ended it.
+    fn flush(&mut self, tail: &mut Tail) {
+        self.log.flush();
+        if !self.partial.is_empty() {
+            self.partial.push(b'\n');
+            tail.push(&std::mem::take(&mut self.partial));
         }
     }
 }

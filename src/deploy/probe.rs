@@ -15,6 +15,8 @@ use crate::deployer::Parts;
 
 /// Bytes of an answer that are searched for a check's `content`.
 const CONTENT_BYTES_MAX: usize = 1024 * 1024;
+/// Characters of an answer that are shown.
+const EXCERPT_CHARS_MAX: usize = 120;
 /// Bytes that one attempt of a command check may write into the app's log.
 const COMMAND_OUTPUT_BYTES_MAX: u64 = 16 * 1024;
 
@@ -50,7 +52,7 @@ pub(crate) async fn ask(parts: &Parts, instance: &Started, probe: &Probe, host: 
 
 fn judge(status: StatusCode, body: &[u8], content: Option<&str>) -> Result<(), String> {
     if !(status.is_success() || status.is_redirection()) {
-        return Err(format!("HTTP {}", status.as_u16()));
+        return Err(format!("HTTP {}{}", status.as_u16(), excerpt(body)));
     }
     match content {
         Some(text) if !holds(body, text.as_bytes()) => {
@@ -58,6 +60,14 @@ fn judge(status: StatusCode, body: &[u8], content: Option<&str>) -> Result<(), S
         }
         _ => Ok(()),
     }
+}
+
+/// The head of an answer's text, for people: what the app itself says is often the reason.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * EXCERPT_CHARS_MAX)]);
+    let line: String =
+        text.trim().lines().next().unwrap_or_default().chars().take(EXCERPT_CHARS_MAX).collect();
+    if line.is_empty() { line } else { format!(", it says {line:?}") }
 }
 
 fn holds(body: &[u8], text: &[u8]) -> bool {
@@ -140,6 +150,8 @@ mod tests {
         assert!(judge(StatusCode::OK, b"", None).is_ok());
         assert!(judge(StatusCode::FOUND, b"", None).is_ok());
         assert_eq!(judge(StatusCode::INTERNAL_SERVER_ERROR, b"", None).unwrap_err(), "HTTP 500");
+        let told = judge(StatusCode::BAD_GATEWAY, b"\n no database \nat line 3", None).unwrap_err();
+        assert_eq!(told, "HTTP 502, it says \"no database\"");
         assert!(judge(StatusCode::OK, b"all is well", Some("well")).is_ok());
         assert!(judge(StatusCode::OK, b"all is lost", Some("well")).unwrap_err().contains("\"well\""));
     }

@@ -229,7 +229,7 @@ async fn pass_check(
     }
     let cause = format!("{dyno} did not pass check \"{}\": {seen} ({} attempts)", check.name, check.attempts);
     Err(Failure::new(Stage::Health, FailureKind::CheckFailed, cause)
-        .hint("look at the app's log lines above, or change the check in app.json, then push again"))
+        .hint("correct what the app answers, or the check in app.json, then push again"))
 }
 
 fn exited(instance: &Started, exit: Exit) -> Failure {
@@ -250,7 +250,7 @@ fn exited(instance: &Started, exit: Exit) -> Failure {
             failure.hint("the command was not found or cannot be run: correct the Procfile or the start script, then push again")
         }
         Exit::Code(_) | Exit::Signal(_) | Exit::Unknown => {
-            failure.hint("run the same command on your machine, correct what the log lines above show, then push again")
+            failure.hint("run the same command on your machine, correct what it shows, then push again")
         }
     }
 }
