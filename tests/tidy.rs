@@ -217,7 +217,7 @@ fn nothing_names_a_machine() {
     ]
     .map(|(a, b)| format!("{a}{b}"));
     // These two lock files name the public registry by their format; npm's need not.
-    let is_lock = |file: &PathBuf| file.ends_with("Cargo.lock") || file.ends_with("uv.lock");
+    let is_lock = |file: &PathBuf| file.ends_with("Cargo.lock");
     let files: Vec<PathBuf> = every_file().into_iter().filter(|file| !is_lock(file)).collect();
     let found = lines_with(&files, |line| {
         places.iter().any(|place| names_place(line, place)) || hosts.iter().any(|host| line.contains(host))

@@ -66,7 +66,7 @@ fn judge(status: StatusCode, body: &[u8], content: Option<&str>) -> Result<(), S
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(4 * EXCERPT_CHARS_MAX)]);
     let line: String =
-        text.trim().lines().next().unwrap_or_default().chars().take(EXCERPT_CHARS_MAX).collect();
+        text.trim().lines().next().unwrap_or_default().trim_end().chars().take(EXCERPT_CHARS_MAX).collect();
     if line.is_empty() { line } else { format!(", it says {line:?}") }
 }
 
