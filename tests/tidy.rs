@@ -216,7 +216,7 @@ fn nothing_names_a_machine() {
         ("deb.deb", "ian.org"),
     ]
     .map(|(a, b)| format!("{a}{b}"));
-    // These two lock files name the public registry by their format; npm's need not.
+    // It names the public registry by its format; the lock files of npm need not.
     let is_lock = |file: &PathBuf| file.ends_with("Cargo.lock");
     let files: Vec<PathBuf> = every_file().into_iter().filter(|file| !is_lock(file)).collect();
     let found = lines_with(&files, |line| {
