@@ -290,9 +290,16 @@ impl Owner {
         match outcome {
             Ok(candidate) => {
                 let number = candidate.launch.release.number;
-                let (id, is_cancelled) = (job.id.clone(), job.cancel.is_cancelled());
+                let trouble = match job.cancel.is_cancelled() {
+                    true => Some(pipeline::cancelled(Stage::Switch)),
+                    false => self.ended_meanwhile(&candidate).await,
+                };
+                let id = job.id.clone();
                 self.busy = Some(Busy::Prepared { job, work, candidate });
-                if is_cancelled || reply.send(Ok(number)).is_err() {
+                if let Some(failure) = trouble {
+                    self.discard(&id, failure.clone()).await;
+                    let _asker_gone = reply.send(Err(failure));
+                } else if reply.send(Ok(number)).is_err() {
                     self.discard(&id, pipeline::cancelled(Stage::Switch)).await;
                 }
             }
@@ -302,6 +309,19 @@ impl Owner {
             }
         }
         self.start_next();
+    }
+
+    /// An instance may end while the others still get ready.
+    async fn ended_meanwhile(&self, candidate: &Candidate) -> Option<Failure> {
+        // A runtime that cannot be asked leaves it to the watchers after the switch.
+        let observed = self.parts().runtime.list().await.ok()?;
+        candidate.ready.iter().find_map(|(slot, ready)| {
+            let found = observed.iter().find(|instance| instance.spec.id == ready.id)?;
+            let exit = found.state.exit()?;
+            let cause = format!("{slot} {exit} while the other instances still got ready");
+            let failure = Failure::new(Stage::Health, FailureKind::InstanceExited, cause);
+            Some(failure.hint("look at the app's log (logs APP), correct it, then push again"))
+        })
     }
 
     /// The switch: recorded, then the route table is replaced, then the old release drains.

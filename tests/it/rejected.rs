@@ -79,6 +79,19 @@ fn a_first_push_that_fails_leaves_an_app_without_code() {
     assert_eq!(world.get("shop", "/").body, "web");
 }
 
+/// The web process answers at once and dies a moment later, while the worker still has to prove itself.
+#[test]
+fn an_instance_that_dies_while_the_others_get_ready_is_noticed() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    let repo = ada.app_of(apps::procfile("web: node server.js\n"));
+    let before = live(&world, &repo);
+    let dying = format!("{}\nsetTimeout(() => process.exit(7), 1000);\n", repo.read("server.js"));
+    repo.write("server.js", &dying).write("Procfile", "web: node server.js\nworker: sleep 1000\n").commit();
+    repo.push("shop").rejected_at("health", &["web.1 exited with code 7 while the other instances"]);
+    untouched(&world, &before);
+}
+
 /// What an app does wrong at its start, and what its developer reads.
 #[test]
 fn starts_that_go_wrong_are_told_apart() {
