@@ -250,7 +250,7 @@ impl Agent {
 
         let access = HookAccess { socket: layout.socket(), binary: own_binary() };
         let platform = Platform::new(deployer, access, addresses);
-        listeners.serve(&platform, &proxy, &visitors, &doors, health(&handle, &platform), &layout)?;
+        listeners.serve(&platform, &proxy, &visitors, &doors, health(&handle, &platform), &layout);
         tracing::info!(ssh = %addresses.ssh, http = %addresses.http, api = %addresses.api, "every door is open");
         Ok(Self { platform, addresses, doors, visitors, core })
     }
@@ -383,7 +383,7 @@ impl Listeners {
         doors: &Tasks,
         health: HealthSource,
         layout: &Layout,
-    ) -> Result<(), AgentError> {
+    ) {
         let (proxy, stop) = (Arc::clone(proxy), visitors.shutdown_token());
         visitors.spawn("proxy", async move { proxy.serve(self.http, stop).await });
         let local = autostack_local::server::serve(
@@ -400,6 +400,5 @@ impl Listeners {
             autostack_ssh::Server::new(platform.clone(), self.host_key, Limits::default(), doors.clone());
         let stop = doors.shutdown_token();
         doors.spawn("ssh door", async move { ssh.serve(self.ssh, stop).await });
-        Ok(())
     }
 }

@@ -15,13 +15,13 @@ use autostack_base::{
 use autostack_builder::Builder;
 use autostack_domain::{
     AppName, CommitId, DeploymentId, Failure, FailureKind, Host, LineKind, RefName, ReleaseNumber, Stage,
-    UserId, limits,
+    limits,
 };
 use autostack_git::Repositories;
 use autostack_logs::{BuildLog, Entry, Logs, Origin};
 use autostack_proxy::Proxy;
 use autostack_runtime::Backend;
-use autostack_store::Store;
+use autostack_store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -66,8 +66,6 @@ pub struct Job {
     pub id: DeploymentId,
     /// The app.
     pub app: AppName,
-    /// Who asked.
-    pub user: UserId,
     /// What to deploy.
     pub commit: CommitId,
     /// The ref that git moves when it succeeds.
@@ -123,6 +121,25 @@ impl Parts {
             80 => format!("http://{}", self.host(app)),
             port => format!("http://{}:{port}", self.host(app)),
         }
+    }
+
+    /// Records that a prepared release is the live one, and points the repository's HEAD to its branch.
+    pub(crate) async fn record_commit(
+        &self,
+        app: &AppName,
+        number: ReleaseNumber,
+        deployment: &DeploymentId,
+        git_ref: &RefName,
+    ) -> Result<(), StoreError> {
+        let (name, id, branch) = (app.clone(), deployment.clone(), git_ref.short().to_owned());
+        let commit = move |store: &Store| store.commit_release(&name, number, &id, &branch, clock::now());
+        self.store.call(commit).await?;
+        let (repositories, name, git_ref) = (self.repositories.clone(), app.clone(), git_ref.clone());
+        let head = self.tasks.blocking("set HEAD", move || repositories.set_head(&name, &git_ref)).await;
+        if !matches!(head, Ok(Ok(()))) {
+            tracing::warn!(%app, ?head, "HEAD of the repository could not be set; a clone checks out nothing");
+        }
+        Ok(())
     }
 
     /// Writes a line of the platform's own into an app's log.

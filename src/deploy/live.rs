@@ -179,7 +179,7 @@ impl Live {
                 () = replaced.cancelled() => return,
                 exit = parts.runtime.wait(&id) => exit.unwrap_or(Exit::Unknown),
             };
-            // The owner task is gone only when the agent stops.
+            // The owner task is gone only when the app is destroyed or the agent stops.
             let _owner_gone = events.send(Event::InstanceEnded { release, slot, id, exit }).await;
         });
     }
@@ -231,7 +231,7 @@ async fn fill(
     };
     let host = parts.host(app);
     let wait = Wait {
-        checks: launch.release.checks.get(&slot.process).map_or(&[][..], Vec::as_slice),
+        checks: launch.release.checks_of(&slot.process),
         host: host.as_str(),
         limit: parts.settings().deploy.start_timeout,
         say: &|text| parts.say(app, LineKind::Detail, text),
@@ -242,17 +242,10 @@ async fn fill(
         outcome = wait_until_ready(parts, &started, &wait) => Some(outcome),
     };
     let id = started.spec.id;
-    match outcome {
-        Some(Ok(endpoint)) => Some(Ok(Ready { id, endpoint, since })),
-        Some(Err(failure)) => {
-            stop_all(parts, &[id]).await;
-            Some(Err(failure))
-        }
-        None => {
-            stop_all(parts, &[id]).await;
-            None
-        }
+    if !matches!(outcome, Some(Ok(_))) {
+        stop_all(parts, std::slice::from_ref(&id)).await;
     }
+    outcome.map(|ready| ready.map(|endpoint| Ready { id, endpoint, since }))
 }
 
 /// Stops instances side by side: SIGTERM, then SIGKILL after `deploy.stop_timeout`.

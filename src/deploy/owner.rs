@@ -334,14 +334,16 @@ impl Owner {
             return Err(Failure::new(Stage::Switch, FailureKind::Internal, cause).hint("push again"));
         };
         work.enter(Stage::Switch);
-        if let Err(failure) = self.record_commit(&job, &candidate).await {
+        let number = candidate.launch.release.number;
+        let recorded = self.parts().record_commit(&self.app, number, &job.id, &job.git_ref).await;
+        if let Err(error) = recorded {
+            let failure = pipeline::store_failure(Stage::Switch, &error);
             // Git has moved the ref: the release is still the next one to go live.
             self.busy = Some(Busy::Prepared { job, work, candidate });
             self.commit_later(deployment);
             return Err(failure.hint("nothing to push again: the agent goes on trying, and finishes it at the latest when it starts"));
         }
         self.last_committed = Some(job.id.clone());
-        let number = candidate.launch.release.number;
         let live = Live::from_candidate(candidate, &self.supervision);
         let retired = live.publish(self.parts());
         let old = self.live.replace(live);
@@ -363,22 +365,6 @@ impl Owner {
             tokio::time::sleep(COMMIT_PAUSE).await;
             let _owner_gone = events.send(Event::CommitDue { deployment }).await;
         });
-    }
-
-    async fn record_commit(&self, job: &Job, candidate: &Candidate) -> Result<(), Failure> {
-        let branch = job.git_ref.branch().unwrap_or(job.git_ref.as_str()).to_owned();
-        let (app, id, number) = (self.app.clone(), job.id.clone(), candidate.launch.release.number);
-        let commit = move |store: &Store| store.commit_release(&app, number, &id, &branch, clock::now());
-        let committed = self.parts().store.call(commit).await;
-        committed.map_err(|error| pipeline::store_failure(Stage::Switch, &error))?;
-        let (repositories, app, git_ref) =
-            (self.parts().repositories.clone(), self.app.clone(), job.git_ref.clone());
-        let head =
-            self.parts().tasks.blocking("set HEAD", move || repositories.set_head(&app, &git_ref)).await;
-        if !matches!(head, Ok(Ok(()))) {
-            tracing::warn!(app = %self.app, ?head, "HEAD of the repository could not be set; a clone checks out nothing");
-        }
-        Ok(())
     }
 
     /// Lets the old release finish what it was given, then ends it.

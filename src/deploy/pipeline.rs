@@ -34,7 +34,7 @@ pub(crate) async fn run(job: &Job, work: &Workspace, parts: &Parts) -> Result<Ca
 }
 
 async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate, Failure> {
-    check_ref(job, work, parts)?;
+    check_ref(job, work, parts).await?;
     let ((), source) = tokio::join!(mark_running(job, parts), read_source(job, work, parts));
     source?;
     let app = read_app(job, parts).await?;
@@ -50,21 +50,21 @@ async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate
 }
 
 /// A push that waited behind another one may have become outdated: then git would refuse it after all the work.
-fn check_ref(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), Failure> {
+async fn check_ref(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), Failure> {
     work.enter(Stage::Source);
     check_cancelled(job, work)?;
-    let head = parts.repositories.head_of(&job.app, &job.git_ref);
+    let (repositories, app, git_ref) = (parts.repositories.clone(), job.app.clone(), job.git_ref.clone());
+    let head = parts.tasks.blocking("read ref", move || repositories.head_of(&app, &git_ref)).await;
     let is_unmoved = match &head {
-        Ok(Some(head)) => *head == job.replaces,
-        Ok(None) => job.replaces.is_null(),
+        Ok(Ok(Some(head))) => *head == job.replaces,
+        Ok(Ok(None)) => job.replaces.is_null(),
         // The export tells what is wrong with the repository.
-        Err(_) => true,
+        Ok(Err(_)) | Err(_) => true,
     };
     if is_unmoved {
         return Ok(());
     }
-    let branch = job.git_ref.branch().unwrap_or(job.git_ref.as_str());
-    let cause = format!("another push has moved {branch} while this one waited");
+    let cause = format!("another push has moved {} while this one waited", job.git_ref.short());
     Err(Failure::new(Stage::Source, FailureKind::BadSource, cause)
         .hint("git fetch, bring both together, then push again"))
 }
@@ -82,8 +82,7 @@ async fn mark_running(job: &Job, parts: &Parts) {
 }
 
 async fn read_source(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), Failure> {
-    let branch = job.git_ref.branch().unwrap_or(job.git_ref.as_str());
-    job.log.step(format!("Deploying {} from {branch} ({})", job.app, job.commit.short()));
+    job.log.step(format!("Deploying {} from {} ({})", job.app, job.git_ref.short(), job.commit.short()));
     let repository = parts.repositories.path(&job.app);
     let (quarantine, commit, dir) = (job.quarantine.clone(), job.commit.clone(), work.dir.clone());
     let cancel = job.cancel.clone();
@@ -263,7 +262,7 @@ async fn wait_for_all(
     let say = |text: String| job.log.detail(text);
     let limit = parts.settings().deploy.start_timeout;
     let waits = started.iter().map(|(slot, instance)| {
-        let checks = launch.release.checks.get(&slot.process).map_or(&[][..], Vec::as_slice);
+        let checks = launch.release.checks_of(&slot.process);
         let wait = Wait { checks, host: host.as_str(), limit, say: &say };
         async move {
             let ready = wait_until_ready(parts, instance, &wait).await;

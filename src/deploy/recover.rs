@@ -10,8 +10,8 @@ use std::{
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, AppName, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId, LineKind,
-    ReleaseNumber, Stage,
+    App, AppName, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId, Line,
+    LineKind, ReleaseNumber, Stage,
 };
 use autostack_runtime::{InstanceState, Observed, RuntimeError};
 use autostack_store::{Store, StoreError};
@@ -225,18 +225,13 @@ async fn load(
 /// The ref has moved, so the prepared release goes live.
 async fn finish(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError> {
     let Some(number) = deployment.release else { return undo(parts, deployment).await };
-    let (app, id) = (deployment.app.clone(), deployment.id.clone());
-    let branch = deployment.git_ref.branch().unwrap_or(deployment.git_ref.as_str()).to_owned();
-    parts.store.call(move |store| store.commit_release(&app, number, &id, &branch, clock::now())).await?;
-    if let Err(error) = parts.repositories.set_head(&deployment.app, &deployment.git_ref) {
-        tracing::warn!(app = %deployment.app, %error, "HEAD of the repository could not be set");
-    }
+    parts.record_commit(&deployment.app, number, &deployment.id, &deployment.git_ref).await?;
     close_log(
         parts,
         &deployment.id,
         &[
-            autostack_domain::Line::result("Application deployed (after a restart of the agent):"),
-            autostack_domain::Line::detail(parts.url(&deployment.app)),
+            Line::result("Application deployed (after a restart of the agent):"),
+            Line::detail(parts.url(&deployment.app)),
         ],
     );
     tracing::info!(app = %deployment.app, release = %number, "finished a release that git had accepted");
@@ -275,7 +270,7 @@ async fn undo(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError> 
     Ok(())
 }
 
-fn close_log(parts: &Parts, id: &DeploymentId, lines: &[autostack_domain::Line]) {
+fn close_log(parts: &Parts, id: &DeploymentId, lines: &[Line]) {
     let closed = parts.logs.build_log(id).and_then(|log| {
         lines.iter().for_each(|line| log.line(line.clone()));
         log.seal()

@@ -81,6 +81,11 @@ impl RefName {
         self.0.strip_prefix("refs/heads/")
     }
 
+    /// The branch name of a branch, else the full name.
+    pub fn short(&self) -> &str {
+        self.branch().unwrap_or(&self.0)
+    }
+
     /// The tag name, if this is a tag.
     pub fn tag(&self) -> Option<&str> {
         self.0.strip_prefix("refs/tags/")

@@ -27,6 +27,13 @@ pub enum Artifact {
     },
 }
 
+impl Release {
+    /// When an instance of the process type is ready; empty where nothing special was asked for.
+    pub fn checks_of(&self, process: &ProcessType) -> &[HealthCheck] {
+        self.checks.get(process).map_or(&[], Vec::as_slice)
+    }
+}
+
 impl Artifact {
     /// The deployment that built it; names its folder.
     pub fn built_by(&self) -> &DeploymentId {

@@ -210,9 +210,9 @@ impl Platform {
     /// Decides about a push whose objects are in quarantine: prepares the release that it asks for. Returns
     /// whether git may move the refs. Every line, also of a refusal, goes to the screen.
     pub async fn pre_receive(&self, request: HookRequest, screen: &mut impl Screen) -> bool {
-        let state = match self.take_step(&request.token, |step| matches!(step, Step::Opened), Step::Deciding)
-        {
-            Ok(state) => state,
+        let is_opened = |step: &Step| matches!(step, Step::Opened);
+        let state = match self.swap_step(&request.token, is_opened, Step::Deciding) {
+            Ok((state, _)) => state,
             Err(refusal) => return show_refusal(screen, &refusal).await,
         };
         match self.decide(&state, &request, screen).await {
@@ -367,7 +367,6 @@ impl Platform {
         Ok(Job {
             id,
             app: state.app.clone(),
-            user: state.actor.user.clone(),
             commit: update.new.clone(),
             replaces: update.old.clone(),
             git_ref: update.name.clone(),
@@ -491,16 +490,7 @@ impl Platform {
         }
     }
 
-    /// Moves a push on, if it stands where it should: a token is good for each step once.
-    fn take_step(
-        &self,
-        token: &str,
-        from: impl Fn(&Step) -> bool,
-        to: Step,
-    ) -> Result<Arc<PushState>, PlatformError> {
-        self.swap_step(token, from, to).map(|(state, _)| state)
-    }
-
+    /// Moves a push on, if it stands where it should: a token is good for each step once. Gives back where it stood.
     fn swap_step(
         &self,
         token: &str,
@@ -556,7 +546,7 @@ fn obey_options(options: &[String], plan: &mut PushPlan) -> Vec<String> {
             return Some(format!("The push option {option:?} is not known and was ignored; {NO_DEPLOY} is."));
         }
         let update = plan.deploy.take()?;
-        let what = update.name.branch().unwrap_or(update.name.as_str());
+        let what = update.name.short();
         Some(format!(
             "Branch {what} is stored, not deployed, as you asked with {NO_DEPLOY}; \
              its next commit is deployed (git commit --allow-empty makes one)."

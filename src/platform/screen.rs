@@ -13,6 +13,7 @@ use crate::error::PlatformError;
 
 /// How long a pusher who reads slowly may hold up the switch with the build log.
 const CATCH_UP: Duration = Duration::from_secs(3);
+
 /// Where a push shows its lines: the pusher's screen, by way of the hook.
 pub trait Screen: Send {
     /// Shows a line. An error means that nobody reads any more.

@@ -55,8 +55,7 @@ fn a_build_that_was_cut_off_is_undone_at_the_next_start() {
     repo.push("shop").accepted();
     let before = world.settled("shop");
 
-    let package = r#"{ "scripts": { "build": "(setsid sleep 1000) & echo compiling for long; sleep 1000", "start": "node server.js" } }"#;
-    repo.write("package.json", package).commit();
+    repo.write("package.json", apps::ENDLESS_BUILD).commit();
     let push = repo.push_live("shop");
     push.wait_for("compiling for long");
     world.kill9();

@@ -17,8 +17,7 @@ fn ctrl_c_during_a_build_leaves_nothing_within_a_second() {
     repo.push("shop").accepted();
     let before = world.settled("shop");
 
-    let package = r#"{ "scripts": { "build": "(setsid sleep 1000) & echo compiling for long; sleep 1000", "start": "node server.js" } }"#;
-    repo.write("package.json", package).commit();
+    repo.write("package.json", apps::ENDLESS_BUILD).commit();
     let push = repo.push_live("shop");
     push.wait_for("remote:        compiling for long");
     push.signal(Signal::SIGINT);

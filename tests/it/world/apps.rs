@@ -4,6 +4,9 @@
 /// Names and texts of an app's files.
 pub(crate) type Files = Vec<(&'static str, String)>;
 
+/// A `package.json` whose build says `compiling for long`, leaves a process in a session of its own, and never ends.
+pub(crate) const ENDLESS_BUILD: &str = r#"{ "scripts": { "build": "(setsid sleep 1000) & echo compiling for long; sleep 1000", "start": "node server.js" } }"#;
+
 /// A Node app that answers every request with `text`.
 pub(crate) fn node(text: &str) -> Files {
     node_with(&format!("response.end({text:?});"))
