@@ -14,8 +14,8 @@ use autostack_base::{
 };
 use autostack_builder::Builder;
 use autostack_domain::{
-    AppName, CommitId, DeploymentId, Failure, FailureKind, Host, LineKind, RefName, ReleaseNumber, Stage,
-    limits,
+    AppName, CommitId, DeploymentId, Failure, FailureKind, Host, LineKind, RefName, ReleaseNumber, Source,
+    Stage, limits,
 };
 use autostack_git::Repositories;
 use autostack_logs::{BuildLog, Entry, Logs, Origin};
@@ -60,13 +60,31 @@ pub struct Site {
     pub http_port: u16,
 }
 
-/// A commit that somebody wants live.
+/// Something that somebody wants live.
 pub struct Job {
     /// The deployment, already recorded as queued.
     pub id: DeploymentId,
     /// The app.
     pub app: AppName,
     /// What to deploy.
+    pub input: Input,
+    /// Ends it on purpose.
+    pub cancel: CancellationToken,
+    /// The build log, which is also what the pusher reads.
+    pub log: BuildLog,
+}
+
+/// What a deployment begins with; decides at which step of the pipeline it enters.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A commit that somebody is pushing.
+    Commit(Pushed),
+}
+
+/// A commit on its way into a repository.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    /// The commit.
     pub commit: CommitId,
     /// The ref that git moves when it succeeds.
     pub git_ref: RefName,
@@ -74,10 +92,17 @@ pub struct Job {
     pub replaces: CommitId,
     /// Where git keeps the pushed objects until the hook accepts them.
     pub quarantine: Option<PathBuf>,
-    /// Ends it on purpose.
-    pub cancel: CancellationToken,
-    /// The build log, which is also what the pusher reads.
-    pub log: BuildLog,
+}
+
+impl Job {
+    /// What is deployed, for records and for people.
+    pub fn source(&self) -> Source {
+        match &self.input {
+            Input::Commit(pushed) => {
+                Source::Commit { commit: pushed.commit.clone(), git_ref: pushed.git_ref.clone() }
+            }
+        }
+    }
 }
 
 /// A release whose instances are ready and which no visitor sees yet.
@@ -123,16 +148,23 @@ impl Parts {
         }
     }
 
-    /// Records that a prepared release is the live one, and points the repository's HEAD to its branch.
+    /// Records that a prepared release is the live one, and points the repository's HEAD to its branch,
+    /// where it came by a push.
     pub(crate) async fn record_commit(
         &self,
         app: &AppName,
         number: ReleaseNumber,
         deployment: &DeploymentId,
-        git_ref: &RefName,
+        source: &Source,
     ) -> Result<(), StoreError> {
+        let Source::Commit { git_ref, .. } = source else {
+            let (name, id) = (app.clone(), deployment.clone());
+            let commit = move |store: &Store| store.commit_release(&name, number, &id, None, clock::now());
+            return self.store.call(commit).await;
+        };
         let (name, id, branch) = (app.clone(), deployment.clone(), git_ref.short().to_owned());
-        let commit = move |store: &Store| store.commit_release(&name, number, &id, &branch, clock::now());
+        let commit =
+            move |store: &Store| store.commit_release(&name, number, &id, Some(&branch), clock::now());
         self.store.call(commit).await?;
         let (repositories, name, git_ref) = (self.repositories.clone(), app.clone(), git_ref.clone());
         let head = self.tasks.blocking("set HEAD", move || repositories.set_head(&name, &git_ref)).await;

@@ -3,12 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use autostack_domain::{
-    Artifact, EnvMap, Failure, FailureKind, InstanceId, InstanceSpec, ProcessType, Release, Stage,
-    env_map::SYSTEM_PATH,
+    Artifact, EnvMap, Failure, FailureKind, InstanceId, InstanceSpec, ProcessType, Program, Release,
+    ReleaseSource, Stage, env_map::SYSTEM_PATH, release::LaunchEnv,
 };
 use autostack_runtime::{Backend, RuntimeError, Started};
 
 use crate::plan::Slot;
+
+/// The port of a container that nobody named one for. Each has an address of its own, so all may use the same; a
+/// function's emulator listens there too.
+const CONTAINER_PORT: u16 = 8080;
+/// Of several exposed ports these are the likely ones for HTTP, in this order.
+const USUAL_PORTS: [u16; 6] = [CONTAINER_PORT, 80, 3000, 5000, 8000, 8888];
 
 /// A release together with what it takes to start its processes.
 #[derive(Debug, Clone)]
@@ -24,16 +30,16 @@ pub(crate) struct Launchable {
 impl Launchable {
     /// What the runtime is asked to start in a place of the formation. Each call makes a new instance id.
     pub(crate) fn instance(&self, slot: &Slot) -> InstanceSpec {
-        let command = self.release.processes.get(&slot.process).cloned().unwrap_or_default();
+        let command = self.release.processes.get(&slot.process).cloned().flatten();
         self.spec(&slot.process, slot.index, command)
     }
 
     /// What the runtime is asked to run once, under a process type's name.
     pub(crate) fn one_off(&self, process: &ProcessType, command: String) -> InstanceSpec {
-        self.spec(process, 1, command)
+        self.spec(process, 1, Some(command))
     }
 
-    fn spec(&self, process: &ProcessType, index: u32, command: String) -> InstanceSpec {
+    fn spec(&self, process: &ProcessType, index: u32, command: Option<String>) -> InstanceSpec {
         let random = uuid::Uuid::new_v4().as_fields().0;
         InstanceSpec {
             id: InstanceId::compose(&self.release.app, process, index, random),
@@ -41,15 +47,51 @@ impl Launchable {
             release: self.release.number,
             process: process.clone(),
             index,
-            command,
-            dir: self.dir.clone(),
+            program: self.program(command),
             env: self.environment(process, index),
         }
     }
 
+    fn program(&self, command: Option<String>) -> Program {
+        match &self.release.artifact {
+            Artifact::Directory { .. } => {
+                Program::Folder { dir: self.dir.clone(), command: command.unwrap_or_default() }
+            }
+            Artifact::Image { image, .. } => {
+                Program::Image { image: image.clone(), command, port: self.port_in_image() }
+            }
+        }
+    }
+
+    /// Where a container of the release serves: on the port that the app's config says, else on the one that the
+    /// image exposes, else on [`CONTAINER_PORT`].
+    fn port_in_image(&self) -> u16 {
+        let configured =
+            self.config.get("PORT").and_then(|port| std::str::from_utf8(port).ok()?.parse().ok());
+        let Artifact::Image { ports, is_lambda, .. } = &self.release.artifact else { return CONTAINER_PORT };
+        if *is_lambda {
+            return CONTAINER_PORT;
+        }
+        let usual = || USUAL_PORTS.into_iter().find(|port| ports.contains(port));
+        configured.or_else(usual).or_else(|| ports.first().copied()).unwrap_or(CONTAINER_PORT)
+    }
+
     /// Lowest first: what the recipe wants, what the app's config says, what the platform states as a fact.
     fn environment(&self, process: &ProcessType, index: u32) -> EnvMap {
-        let Artifact::Directory { launch, .. } = &self.release.artifact;
+        let mut env = match &self.release.artifact {
+            Artifact::Directory { launch, .. } => self.environment_in_folder(launch),
+            // What the recipe wants stands in the image already.
+            Artifact::Image { .. } => self.config.clone(),
+        };
+        env.put("APP_NAME", self.release.app.as_str());
+        env.put("DYNO", format!("{process}.{index}"));
+        if let ReleaseSource::Commit { commit } = &self.release.source {
+            env.put("GIT_REV", commit.as_str());
+        }
+        env
+    }
+
+    fn environment_in_folder(&self, launch: &LaunchEnv) -> EnvMap {
         let mut env = EnvMap::new();
         env.put("LANG", "C.UTF-8");
         for (name, value) in &launch.vars {
@@ -60,9 +102,6 @@ impl Launchable {
         }
         env.extend(&self.config);
         env.put("PATH", search_path(&self.dir, &launch.path, self.config.get("PATH")));
-        env.put("APP_NAME", self.release.app.as_str());
-        env.put("DYNO", format!("{process}.{index}"));
-        env.put("GIT_REV", self.release.commit.as_str());
         env
     }
 }

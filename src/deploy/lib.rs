@@ -8,6 +8,7 @@
 //! | [`deployer`] | [`Deployer`]: the door to the owner tasks, one for each app |
 //! | `owner` | the owner task of an app: its requests, and what happens by itself |
 //! | `pipeline` | a commit becomes a *candidate*: all stages before the switch, in order |
+//! | `source` | the first stage of a push: its ref and its files |
 //! | `workspace` | what a deployment has made so far, so that it can be undone |
 //! | `launch` | the environment and the start of an instance |
 //! | `ready` | when a started instance counts as ready, and why it does not |
@@ -32,7 +33,8 @@ pub mod plan;
 mod probe;
 mod ready;
 mod recover;
+mod source;
 mod workspace;
 
-pub use deployer::{Candidate, Deployer, Job, Parts, Site};
+pub use deployer::{Candidate, Deployer, Input, Job, Parts, Pushed, Site};
 pub use recover::{Recovery, RecoveryError};

@@ -98,8 +98,8 @@ impl Live {
     }
 
     fn target(&self) -> Target {
-        let Artifact::Directory { static_site, .. } = &self.launch.release.artifact;
-        if let Some(site) = static_site {
+        let artifact = &self.launch.release.artifact;
+        if let Some(site) = artifact.static_site() {
             return Target::Static {
                 root: self.launch.dir.join(&site.root),
                 not_found: site.not_found.clone(),
@@ -107,7 +107,11 @@ impl Live {
             };
         }
         let web = self.places.iter().filter(|(slot, _)| slot.process.is_web());
-        Target::Endpoints(web.filter_map(|(_, place)| Some(place.instance.as_ref()?.endpoint)).collect())
+        let endpoints = web.filter_map(|(_, place)| Some(place.instance.as_ref()?.endpoint)).collect();
+        match artifact {
+            Artifact::Image { is_lambda: true, .. } => Target::Lambda(endpoints),
+            Artifact::Image { .. } | Artifact::Directory { .. } => Target::Endpoints(endpoints),
+        }
     }
 
     /// An instance ended. Whether the route has to be published again.

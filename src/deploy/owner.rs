@@ -335,7 +335,7 @@ impl Owner {
         };
         work.enter(Stage::Switch);
         let number = candidate.launch.release.number;
-        let recorded = self.parts().record_commit(&self.app, number, &job.id, &job.git_ref).await;
+        let recorded = self.parts().record_commit(&self.app, number, &job.id, &job.source()).await;
         if let Err(error) = recorded {
             let failure = pipeline::store_failure(Stage::Switch, &error);
             // Git has moved the ref: the release is still the next one to go live.
@@ -350,11 +350,7 @@ impl Owner {
         job.log.result("Application deployed:");
         job.log.detail(self.parts().url(&self.app));
         pipeline::seal(&job);
-        self.parts().say(
-            &self.app,
-            LineKind::Result,
-            format!("Release {number} ({}) is live", job.commit.short()),
-        );
+        self.parts().say(&self.app, LineKind::Result, format!("Release {number} ({}) is live", job.source()));
         self.drain(retired, old, job, work);
         Ok(())
     }

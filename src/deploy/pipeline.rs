@@ -1,6 +1,6 @@
 //! A commit becomes a candidate: every stage before the switch, in order. Nothing here changes what a visitor sees.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use autostack_base::clock;
 use autostack_builder::{BuildPlan, Toolchains};
@@ -8,18 +8,18 @@ use autostack_domain::{
     Artifact, Deployment, DeploymentState, EnvMap, Failure, FailureKind, Formation, InstanceId, LineKind,
     Release, ReleaseNumber, Stage, limits,
 };
-use autostack_git::{Source, SourceError, SourceLimits, SourceReport};
 use autostack_logs::Filter;
 use autostack_store::{Store, StoreError};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
 use crate::{
-    deployer::{Candidate, Job, Parts, Ready},
+    deployer::{Candidate, Input, Job, Parts, Ready},
     launch::{self, Launchable},
     plan::Slot,
     probe::Started,
     ready::{Wait, wait_until_ready},
+    source,
     workspace::Workspace,
 };
 
@@ -34,9 +34,12 @@ pub(crate) async fn run(job: &Job, work: &Workspace, parts: &Parts) -> Result<Ca
 }
 
 async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate, Failure> {
-    check_ref(job, work, parts).await?;
-    let ((), source) = tokio::join!(mark_running(job, parts), read_source(job, work, parts));
-    source?;
+    work.enter(Stage::Source);
+    check_cancelled(job, work)?;
+    let Input::Commit(pushed) = &job.input;
+    source::check_ref(pushed, job, parts).await?;
+    let ((), exported) = tokio::join!(mark_running(job, parts), source::export(pushed, job, work, parts));
+    exported?;
     let app = read_app(job, parts).await?;
     let plan = choose_recipe(job, work, &app)?;
     build(job, work, parts, &plan, &app.config).await?;
@@ -49,26 +52,6 @@ async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate
     Ok(Candidate { launch, ready })
 }
 
-/// A push that waited behind another one may have become outdated: then git would refuse it after all the work.
-async fn check_ref(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), Failure> {
-    work.enter(Stage::Source);
-    check_cancelled(job, work)?;
-    let (repositories, app, git_ref) = (parts.repositories.clone(), job.app.clone(), job.git_ref.clone());
-    let head = parts.tasks.blocking("read ref", move || repositories.head_of(&app, &git_ref)).await;
-    let is_unmoved = match &head {
-        Ok(Ok(Some(head))) => *head == job.replaces,
-        Ok(Ok(None)) => job.replaces.is_null(),
-        // The export tells what is wrong with the repository.
-        Ok(Err(_)) | Err(_) => true,
-    };
-    if is_unmoved {
-        return Ok(());
-    }
-    let cause = format!("another push has moved {} while this one waited", job.git_ref.short());
-    Err(Failure::new(Stage::Source, FailureKind::BadSource, cause)
-        .hint("git fetch, bring both together, then push again"))
-}
-
 /// For whoever looks at the deployment meanwhile; its course does not depend on it.
 async fn mark_running(job: &Job, parts: &Parts) {
     let id = job.id.clone();
@@ -79,44 +62,6 @@ async fn mark_running(job: &Job, parts: &Parts) {
     {
         tracing::warn!(deployment = %job.id, %error, "a deployment could not be recorded as running");
     }
-}
-
-async fn read_source(job: &Job, work: &Workspace, parts: &Parts) -> Result<(), Failure> {
-    job.log.step(format!("Deploying {} from {} ({})", job.app, job.git_ref.short(), job.commit.short()));
-    let repository = parts.repositories.path(&job.app);
-    let (quarantine, commit, dir) = (job.quarantine.clone(), job.commit.clone(), work.dir.clone());
-    let cancel = job.cancel.clone();
-    let export = move || -> Result<SourceReport, SourceError> {
-        let source = Source::open(&repository, quarantine.as_deref())?;
-        let report = source.inspect_until(&commit, &SourceLimits::default(), &cancel)?;
-        if report.commit != commit {
-            let why = format!(
-                "a branch names commits, and this is a tag of {}; push that commit",
-                report.commit.short()
-            );
-            return Err(SourceError::Refused { path: commit.to_string(), why });
-        }
-        make_parent(&dir)?;
-        source.export(&report, &dir, &cancel)?;
-        Ok(report)
-    };
-    match parts.tasks.blocking("export", export).await {
-        Ok(Ok(report)) => {
-            let files = if report.files == 1 { "file" } else { "files" };
-            job.log.detail(format!("{} ({} {files})", report.subject, report.files));
-            report.notes.iter().for_each(|note| job.log.trouble(note.clone()));
-            Ok(())
-        }
-        Ok(Err(SourceError::Cancelled)) => Err(cancelled(Stage::Source)),
-        Ok(Err(error)) => Err(error.into()),
-        Err(panic) => Err(internal(Stage::Source, &panic)),
-    }
-}
-
-fn make_parent(dir: &Path) -> Result<(), SourceError> {
-    let parent = dir.parent().unwrap_or(dir);
-    std::fs::create_dir_all(parent)
-        .map_err(|source| SourceError::Write { path: parent.display().to_string(), source })
 }
 
 /// What is recorded of the app at the moment of the deployment.
@@ -159,11 +104,15 @@ fn draft_release(job: &Job, app: &AppFacts, plan: &BuildPlan) -> Release {
             launch: plan.launch.clone(),
             static_site: plan.static_site.clone(),
         },
-        commit: job.commit.clone(),
-        processes: plan.processes.clone(),
+        source: job.source().of_release(),
+        processes: plan
+            .processes
+            .iter()
+            .map(|(process, line)| (process.clone(), Some(line.clone())))
+            .collect(),
         formation: Formation::resolve(plan.processes.keys(), &app.set_by_operator, &plan.formation_asked),
         checks: plan.checks.clone(),
-        description: format!("Deploy {}", job.commit.short()),
+        description: format!("Deploy {}", job.source()),
         deployment: job.id.clone(),
         created_at: clock::now(),
     }
@@ -189,7 +138,7 @@ async fn run_release_command(
     launch: &Launchable,
 ) -> Result<(), Failure> {
     let release = launch.release.processes.iter().find(|(process, _)| process.is_release());
-    let Some((process, command)) = release else { return Ok(()) };
+    let Some((process, Some(command))) = release else { return Ok(()) };
     work.enter(Stage::Release);
     check_cancelled(job, work)?;
     job.log.step(format!("Running release command: {command}"));
@@ -343,8 +292,7 @@ pub(crate) fn tell_end(job: &Job, parts: &Parts, failure: &Failure) {
     failure.lines().into_iter().for_each(|line| job.log.line(line));
     seal(job);
     let ended = if failure.kind == FailureKind::Cancelled { "was cancelled" } else { "failed" };
-    let text =
-        format!("Deployment of {} {ended} at {}: {}", job.commit.short(), failure.stage, failure.cause);
+    let text = format!("Deployment of {} {ended} at {}: {}", job.source(), failure.stage, failure.cause);
     parts.say(&job.app, LineKind::Trouble, text);
 }
 
@@ -399,7 +347,7 @@ pub(crate) fn store_failure(stage: Stage, error: &StoreError) -> Failure {
     internal(stage, error)
 }
 
-fn internal(stage: Stage, error: &dyn std::error::Error) -> Failure {
+pub(crate) fn internal(stage: Stage, error: &dyn std::error::Error) -> Failure {
     tracing::error!(%stage, error = autostack_base::error_chain(error), "a deployment failed by the platform's own fault");
     Failure::new(stage, FailureKind::Internal, format!("the platform's own fault: {error}"))
         .hint("push again; if it happens again, look at the agent's log on the host")

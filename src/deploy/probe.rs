@@ -123,7 +123,8 @@ async fn run_command(parts: &Parts, instance: &Started, words: &[String]) -> Res
         spec.index,
         uuid::Uuid::new_v4().as_fields().0,
     );
-    spec.command = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    spec.program =
+        spec.program.with_command(words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
     spec.env.put("PORT", instance.endpoint.port().to_string());
     let output =
         parts.logs.app(&spec.app).map_err(|error| format!("the app's log cannot be written: {error}"))?;

@@ -240,8 +240,12 @@ fn exited(instance: &Started, exit: Exit) -> Failure {
         "right after its start"
     };
     let cause = format!("{dyno} {exit} {before}");
-    let failure = Failure::new(Stage::Health, FailureKind::InstanceExited, cause)
-        .evidence([format!("command: {}", instance.spec.command)]);
+    let kind = match exit {
+        Exit::OutOfMemory { .. } => FailureKind::OutOfMemory,
+        Exit::Code(_) | Exit::Signal(_) | Exit::Unknown => FailureKind::InstanceExited,
+    };
+    let failure =
+        Failure::new(Stage::Health, kind, cause).evidence([format!("command: {}", instance.spec.program)]);
     match exit {
         Exit::Code(0) => failure.hint(
             "the command ended by itself: start it in the foreground, not as a daemon or in the background, then push again",
@@ -249,6 +253,7 @@ fn exited(instance: &Started, exit: Exit) -> Failure {
         Exit::Code(126 | 127) => {
             failure.hint("the command was not found or cannot be run: correct the Procfile or the start script, then push again")
         }
+        Exit::OutOfMemory { .. } => failure.hint("make the app use less memory, or raise runtime.memory_max, then push again"),
         Exit::Code(_) | Exit::Signal(_) | Exit::Unknown => {
             failure.hint("run the same command on your machine, correct what it shows, then push again")
         }
@@ -279,7 +284,7 @@ async fn too_slow(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Failure
         instance.endpoint.port()
     );
     Failure::new(Stage::Health, FailureKind::NotListening, cause)
-        .evidence([format!("command: {}", instance.spec.command)])
+        .evidence([format!("command: {}", instance.spec.program)])
         .hint(
             "make the app listen on the port in the environment variable PORT, or raise deploy.start_timeout",
         )
@@ -293,7 +298,7 @@ fn elsewhere(instance: &Started, others: &[SocketAddr]) -> Failure {
         instance.endpoint.port()
     );
     Failure::new(Stage::Health, FailureKind::ListensElsewhere, cause)
-        .evidence([format!("command: {}", instance.spec.command)])
+        .evidence([format!("command: {}", instance.spec.program)])
         .hint("read the port from PORT instead of writing it into the code, then push again")
 }
 

@@ -11,7 +11,7 @@ use std::{
 use autostack_base::clock;
 use autostack_domain::{
     App, AppName, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId, Line,
-    LineKind, ReleaseNumber, Stage,
+    LineKind, ReleaseNumber, Source, Stage,
 };
 use autostack_runtime::{InstanceState, Observed, RuntimeError};
 use autostack_store::{Store, StoreError};
@@ -84,12 +84,16 @@ impl Deployer {
     }
 
     async fn settle(&self, deployment: &Deployment, done: &mut Recovery) -> Result<(), StoreError> {
-        let head = self.parts.repositories.head_of(&deployment.app, &deployment.git_ref);
+        // What came by no push was promised to nobody before it was recorded as live.
+        let Source::Commit { commit, git_ref } = &deployment.source else {
+            undo(&self.parts, deployment).await?;
+            done.undone += 1;
+            return Ok(());
+        };
+        let head = self.parts.repositories.head_of(&deployment.app, git_ref);
         let is_accepted = match head {
             // Prepared, and git moved the ref to its commit: then the pusher was told that it is live.
-            Ok(head) => {
-                deployment.state == DeploymentState::Prepared && head.as_ref() == Some(&deployment.commit)
-            }
+            Ok(head) => deployment.state == DeploymentState::Prepared && head.as_ref() == Some(commit),
             Err(error) if deployment.state == DeploymentState::Prepared => {
                 tracing::error!(app = %deployment.app, %error, "whether git has accepted a release cannot be seen; it stays as it is");
                 return Ok(());
@@ -225,7 +229,7 @@ async fn load(
 /// The ref has moved, so the prepared release goes live.
 async fn finish(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError> {
     let Some(number) = deployment.release else { return undo(parts, deployment).await };
-    parts.record_commit(&deployment.app, number, &deployment.id, &deployment.git_ref).await?;
+    parts.record_commit(&deployment.app, number, &deployment.id, &deployment.source).await?;
     close_log(
         parts,
         &deployment.id,
@@ -248,7 +252,7 @@ async fn undo(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError> 
     )
     .hint("push again; the release before it kept serving");
     // Stages are recorded when a deployment ends, so how far this one had come is not known for sure.
-    let text = format!("Deployment of {} failed: {}", deployment.commit.short(), failure.cause);
+    let text = format!("Deployment of {} failed: {}", deployment.source, failure.cause);
     parts.say(&deployment.app, LineKind::Trouble, text);
     close_log(parts, &deployment.id, &failure.lines());
     let (app, id, release) = (deployment.app.clone(), deployment.id.clone(), deployment.release);

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
+    image::ImageReference,
     names::{AppName, DeploymentId, ReleaseNumber, UserId},
     push::{CommitId, RefName},
+    release::ReleaseSource,
     time::UnixMillis,
 };
 
@@ -87,6 +89,44 @@ pub struct StageRecord {
     pub ended_at: Option<UnixMillis>,
 }
 
+/// What somebody wants live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Source {
+    /// A commit of a push.
+    Commit {
+        /// The commit.
+        commit: CommitId,
+        /// The ref that git moves when it succeeds.
+        git_ref: RefName,
+    },
+    /// An image that was made elsewhere: pulled from a registry, or loaded.
+    Image {
+        /// Its name, as it was given.
+        reference: ImageReference,
+    },
+}
+
+impl Source {
+    /// What a release of it is recorded as made from.
+    pub fn of_release(&self) -> ReleaseSource {
+        match self {
+            Source::Commit { commit, .. } => ReleaseSource::Commit { commit: commit.clone() },
+            Source::Image { reference } => ReleaseSource::Image { reference: reference.clone() },
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    /// As people name it: the short commit, or the image.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Commit { commit, .. } => f.write_str(commit.short()),
+            Source::Image { reference } => write!(f, "{reference}"),
+        }
+    }
+}
+
 /// The record of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
@@ -96,10 +136,9 @@ pub struct Deployment {
     pub app: AppName,
     /// Who pushed.
     pub user: UserId,
-    /// The commit that is deployed.
-    pub commit: CommitId,
-    /// The ref that git moves when it succeeds.
-    pub git_ref: RefName,
+    /// What is deployed.
+    #[serde(flatten)]
+    pub source: Source,
     /// How far it is.
     pub state: DeploymentState,
     /// Its stages so far.

@@ -35,6 +35,12 @@ pub enum FailureKind {
     NotListening,
     /// A health check of the app's own did not pass.
     CheckFailed,
+    /// The container engine does not answer, or refuses the agent.
+    EngineUnavailable,
+    /// An image cannot be had: it does not exist, needs a login, or its registry does not answer.
+    ImageUnavailable,
+    /// An instance or a build used more memory than its limit.
+    OutOfMemory,
     /// No space or no inode is left.
     DiskFull,
     /// No port is left in `runtime.port_range`.

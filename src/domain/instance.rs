@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     env_map::EnvMap,
+    image::Digest,
     names::{AppName, InstanceId, ProcessType, ReleaseNumber},
 };
 
@@ -22,12 +23,68 @@ pub struct InstanceSpec {
     pub process: ProcessType,
     /// Its place in the formation, from 1.
     pub index: u32,
-    /// The app's own command line, for `/bin/sh -c`.
-    pub command: String,
-    /// The folder that it starts in: the artifact, absolute.
-    pub dir: PathBuf,
-    /// Its whole environment but for `PORT`, which the runtime adds.
+    /// What runs, and in what.
+    #[serde(flatten)]
+    pub program: Program,
+    /// Its whole environment but for `PORT`, which the runtime adds; beneath it lies that of the image.
     pub env: EnvMap,
+}
+
+/// What runs, and in what; decides which runtime runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Program {
+    /// A process of the host.
+    Folder {
+        /// The folder that it starts in: the artifact, absolute.
+        dir: PathBuf,
+        /// The app's own command line, for `/bin/sh -c`.
+        command: String,
+    },
+    /// A container.
+    Image {
+        /// The image's id in the engine.
+        image: Digest,
+        /// The app's own command line, for the image's `/bin/sh -c`; `None` for the command of the image.
+        command: Option<String>,
+        /// The port that it serves on inside of its own network, which is also its `PORT`.
+        port: u16,
+    },
+}
+
+impl Program {
+    /// The command line; `None` for the command of the image.
+    pub fn command(&self) -> Option<&str> {
+        match self {
+            Program::Folder { command, .. } => Some(command),
+            Program::Image { command, .. } => command.as_deref(),
+        }
+    }
+
+    /// The same program with another command line.
+    #[must_use]
+    pub fn with_command(&self, line: String) -> Self {
+        match self {
+            Program::Folder { dir, .. } => Program::Folder { dir: dir.clone(), command: line },
+            Program::Image { image, port, .. } => {
+                Program::Image { image: image.clone(), command: Some(line), port: *port }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    /// The command line, as evidence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Program::Folder { command, .. } | Program::Image { command: Some(command), .. } => {
+                f.write_str(command)
+            }
+            Program::Image { image, command: None, .. } => {
+                write!(f, "the command of image {}", image.short())
+            }
+        }
+    }
 }
 
 impl InstanceSpec {
@@ -45,6 +102,11 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// The kernel killed it for using more memory than its limit.
+    OutOfMemory {
+        /// The limit.
+        limit_bytes: u64,
+    },
     /// The runtime lost sight of it: its record is gone (a power cut, a killed shim).
     Unknown,
 }
@@ -61,6 +123,9 @@ impl fmt::Display for Exit {
         match self {
             Exit::Code(code) => write!(f, "exited with code {code}"),
             Exit::Signal(signal) => write!(f, "was killed by signal {signal}{}", signal_name(*signal)),
+            Exit::OutOfMemory { limit_bytes } => {
+                write!(f, "was killed: it used more than its memory limit of {} MiB", limit_bytes >> 20)
+            }
             Exit::Unknown => f.write_str("ended without leaving a record"),
         }
     }

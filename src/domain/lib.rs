@@ -14,6 +14,7 @@
 //! | [`deployment`], [`failure`] | one attempt to go live, its stages, and why it ended |
 //! | [`release`] | artifact + config + process types, numbered |
 //! | [`instance`] | one running copy of a process type |
+//! | [`image`] | how images of containers are named and pinned |
 //! | [`health`] | when an instance counts as ready |
 //! | [`route`] | host names and what stands behind them |
 //! | [`screen`] | the shape of a line that a person reads |
@@ -27,6 +28,7 @@ pub mod deployment;
 pub mod env_map;
 pub mod failure;
 pub mod health;
+pub mod image;
 pub mod instance;
 pub mod limits;
 pub mod names;
@@ -41,13 +43,14 @@ pub mod time;
 pub mod user;
 
 pub use app::{App, Formation};
-pub use deployment::{Deployment, DeploymentState, Stage, StageRecord};
+pub use deployment::{Deployment, DeploymentState, Source, Stage, StageRecord};
 pub use env_map::EnvMap;
 pub use failure::{Failure, FailureKind};
-pub use instance::{Exit, InstanceSpec};
+pub use image::{Digest, ImageReference};
+pub use instance::{Exit, InstanceSpec, Program};
 pub use names::{AppName, DeploymentId, InstanceId, Invalid, ProcessType, ReleaseNumber, UserId};
 pub use push::{CommitId, RefName, RefUpdate};
-pub use release::{Artifact, Release};
+pub use release::{Artifact, Release, ReleaseSource};
 pub use route::Host;
 pub use screen::{Line, LineKind};
 pub use secret::Secret;

@@ -15,6 +15,9 @@ pub const APP_JSON_BYTES_MAX: usize = 256 * 1024;
 /// Instances of one process type.
 pub const INSTANCES_PER_PROCESS_MAX: u32 = 100;
 
+/// Bytes of the name of an image; the distribution specification's 255 for the name, a tag and a digest.
+pub const IMAGE_REFERENCE_BYTES_MAX: usize = 512;
+
 /// Ref updates that one push may carry.
 pub const REF_UPDATES_PER_PUSH_MAX: usize = 1_000;
 /// Push options that one push may carry.

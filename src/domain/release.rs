@@ -1,12 +1,13 @@
 //! A release: artifact + config + process types. The config is kept beside it, sealed, by the store.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     app::Formation,
     health::HealthCheck,
+    image::{Digest, ImageReference},
     names::{AppName, DeploymentId, ProcessType, ReleaseNumber},
     push::CommitId,
     time::UnixMillis,
@@ -25,6 +26,20 @@ pub enum Artifact {
         /// Set where the agent itself serves the files and no `web` process runs.
         static_site: Option<StaticSite>,
     },
+    /// An image in the engine.
+    Image {
+        /// The deployment that built or fetched it.
+        built_by: DeploymentId,
+        /// Its id in the engine.
+        image: Digest,
+        /// TCP ports that it exposes, in ascending order.
+        ports: Vec<u16>,
+        /// Whether it is a function for AWS Lambda, which is invoked and does not serve HTTP itself.
+        is_lambda: bool,
+        /// Set where the agent itself serves the files, which it took out of the image into
+        /// `DATA_DIR/artifacts/APP/ID`, and no `web` process runs.
+        static_site: Option<StaticSite>,
+    },
 }
 
 impl Release {
@@ -38,7 +53,16 @@ impl Artifact {
     /// The deployment that built it; names its folder.
     pub fn built_by(&self) -> &DeploymentId {
         match self {
-            Artifact::Directory { built_by, .. } => built_by,
+            Artifact::Directory { built_by, .. } | Artifact::Image { built_by, .. } => built_by,
+        }
+    }
+
+    /// What the agent itself serves of it.
+    pub fn static_site(&self) -> Option<&StaticSite> {
+        match self {
+            Artifact::Directory { static_site, .. } | Artifact::Image { static_site, .. } => {
+                static_site.as_ref()
+            }
         }
     }
 }
@@ -63,6 +87,32 @@ pub struct StaticSite {
     pub single_page: bool,
 }
 
+/// What an artifact was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ReleaseSource {
+    /// A commit of the app's repository.
+    Commit {
+        /// The commit.
+        commit: CommitId,
+    },
+    /// An image that was made elsewhere.
+    Image {
+        /// Its name, pinned to its digest where it comes from a registry.
+        reference: ImageReference,
+    },
+}
+
+impl fmt::Display for ReleaseSource {
+    /// As people name it: the short commit, or the image.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReleaseSource::Commit { commit } => f.write_str(commit.short()),
+            ReleaseSource::Image { reference } => write!(f, "{reference}"),
+        }
+    }
+}
+
 /// The record of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
@@ -72,10 +122,11 @@ pub struct Release {
     pub number: ReleaseNumber,
     /// What runs.
     pub artifact: Artifact,
-    /// The commit that the artifact was built from.
-    pub commit: CommitId,
-    /// Command line of each process type, for `/bin/sh -c`.
-    pub processes: BTreeMap<ProcessType, String>,
+    /// What the artifact was made from.
+    #[serde(flatten)]
+    pub source: ReleaseSource,
+    /// Command line of each process type, for `/bin/sh -c`; `None` for the command of the image.
+    pub processes: BTreeMap<ProcessType, Option<String>>,
     /// How many of each were asked for when it was made.
     pub formation: Formation,
     /// When an instance of a process type is ready; without an entry: when it listens on `PORT`.

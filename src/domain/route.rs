@@ -73,6 +73,9 @@ impl std::borrow::Borrow<str> for Host {
 pub enum Target {
     /// Instances that have passed their checks; an empty list means that none has yet.
     Endpoints(Vec<SocketAddr>),
+    /// Instances that do not serve HTTP but are invoked with events (AWS Lambda's runtime interface emulator); an
+    /// empty list means that none is ready yet.
+    Lambda(Vec<SocketAddr>),
     /// A folder of files.
     Static {
         /// The folder, absolute.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use autostack_base::clock;
-use autostack_deploy::Job;
+use autostack_deploy::{Input, Job, Pushed};
 use autostack_domain::{
     AppName, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, Line, RefUpdate, Stage,
     permission::{Action, Actor, allows},
@@ -347,8 +347,10 @@ impl Platform {
             id: id.clone(),
             app: state.app.clone(),
             user: state.actor.user.clone(),
-            commit: update.new.clone(),
-            git_ref: update.name.clone(),
+            source: autostack_domain::Source::Commit {
+                commit: update.new.clone(),
+                git_ref: update.name.clone(),
+            },
             state: DeploymentState::Queued,
             stages: Vec::new(),
             release: None,
@@ -367,10 +369,12 @@ impl Platform {
         Ok(Job {
             id,
             app: state.app.clone(),
-            commit: update.new.clone(),
-            replaces: update.old.clone(),
-            git_ref: update.name.clone(),
-            quarantine: request.quarantine.clone(),
+            input: Input::Commit(Pushed {
+                commit: update.new.clone(),
+                replaces: update.old.clone(),
+                git_ref: update.name.clone(),
+                quarantine: request.quarantine.clone(),
+            }),
             cancel: state.cancel.clone(),
             log,
         })

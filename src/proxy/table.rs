@@ -107,7 +107,7 @@ impl RouteTable {
             free
         });
         let target = match given.target {
-            Target::Endpoints(addresses) => {
+            Target::Endpoints(addresses) | Target::Lambda(addresses) => {
                 let known = |address: &_| old.and_then(|old| old.endpoint(address));
                 let mut all: Vec<Arc<Endpoint>> = Vec::with_capacity(addresses.len());
                 for address in addresses {

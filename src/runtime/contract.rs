@@ -6,12 +6,13 @@
 use std::{
     error::Error,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
-use autostack_domain::{DeploymentId, EnvMap, Exit, InstanceId, InstanceSpec, ProcessType, ReleaseNumber};
+use autostack_domain::{
+    DeploymentId, EnvMap, Exit, InstanceId, InstanceSpec, ProcessType, Program, ReleaseNumber,
+};
 use autostack_logs::{Filter, Logs, Origin, OutputStream};
 use tokio::{net::TcpStream, time};
 use tokio_util::sync::CancellationToken;
@@ -26,11 +27,8 @@ pub trait Subject: Sync {
     /// The logs that it writes to.
     fn logs(&self) -> &Logs;
 
-    /// A folder that instances may start in.
-    fn dir(&self) -> PathBuf;
-
-    /// A command line that does this.
-    fn command(&self, does: &Does) -> String;
+    /// A program that does this.
+    fn program(&self, does: &Does) -> Program;
 }
 
 /// What a program under test does.
@@ -112,8 +110,7 @@ pub fn spec(subject: &dyn Subject, does: &Does) -> Result<InstanceSpec, Box<dyn 
         release: ReleaseNumber(1),
         process,
         index: 1,
-        command: subject.command(does),
-        dir: subject.dir(),
+        program: subject.program(does),
         env: EnvMap::new(),
     })
 }

@@ -80,7 +80,7 @@ const SCENARIO: [Step; 14] = [
 
 fn commit(store: &Store, number: u32, deployment: u32) -> Result<(), StoreError> {
     let (app, id) = (app_name("shop"), deployment_id(deployment));
-    store.commit_release(&app, ReleaseNumber(number), &id, "main", UnixMillis(9))
+    store.commit_release(&app, ReleaseNumber(number), &id, Some("main"), UnixMillis(9))
 }
 
 /// A disk with a cache that a power cut loses, wholly or in part.

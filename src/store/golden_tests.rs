@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf, time::Duration};
 
 use autostack_domain::{
     App, Artifact, Deployment, DeploymentState, EnvMap, Failure, FailureKind, Formation, Release,
-    ReleaseNumber, SshKeyRecord, Stage, StageRecord, UnixMillis, User,
+    ReleaseNumber, ReleaseSource, Source, SshKeyRecord, Stage, StageRecord, UnixMillis, User,
     health::{CheckKind, HealthCheck, Probe},
     permission::Role,
     release::{LaunchEnv, StaticSite},
@@ -140,7 +140,22 @@ fn golden_release() {
         checks: [("web".parse().unwrap(), probes())].into(),
         ..plain.clone()
     };
-    check("release", &[plain.clone(), site(Some("404.html"), false), site(None, true)]);
+    let digest = format!("sha256:{}", "3f9c2a1b".repeat(8));
+    let image = Release {
+        artifact: Artifact::Image {
+            built_by: plain.deployment.clone(),
+            image: digest.parse().unwrap(),
+            ports: vec![80, 8080],
+            is_lambda: true,
+            static_site: None,
+        },
+        source: ReleaseSource::Image {
+            reference: format!("registry.example.com/team/shop:1@{digest}").parse().unwrap(),
+        },
+        processes: [("web".parse().unwrap(), None)].into(),
+        ..plain.clone()
+    };
+    check("release", &[plain.clone(), site(Some("404.html"), false), site(None, true), image]);
 }
 
 const STATES: [DeploymentState; 6] = [
@@ -163,7 +178,7 @@ const STAGES: [Stage; 8] = [
     Stage::Drain,
 ];
 
-const FAILURES: [FailureKind; 17] = [
+const FAILURES: [FailureKind; 20] = [
     FailureKind::Cancelled,
     FailureKind::Interrupted,
     FailureKind::BadSource,
@@ -177,6 +192,9 @@ const FAILURES: [FailureKind; 17] = [
     FailureKind::ListensElsewhere,
     FailureKind::NotListening,
     FailureKind::CheckFailed,
+    FailureKind::EngineUnavailable,
+    FailureKind::ImageUnavailable,
+    FailureKind::OutOfMemory,
     FailureKind::DiskFull,
     FailureKind::NoPort,
     FailureKind::OverLimit,
@@ -206,5 +224,9 @@ fn golden_deployment() {
         ended_at: Some(UnixMillis(20)),
         ..deployment("shop", 3)
     });
-    check("deployment", &[at_work.as_slice(), &[live], &failed].concat());
+    let image = Deployment {
+        source: Source::Image { reference: "registry.example.com/team/shop:1".parse().unwrap() },
+        ..deployment("shop", 4)
+    };
+    check("deployment", &[at_work.as_slice(), &[live], &failed, &[image]].concat());
 }

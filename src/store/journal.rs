@@ -55,13 +55,13 @@ impl Store {
     }
 
     /// Makes a prepared release the live one and its deployment a success; `deploy_branch` becomes the
-    /// app's own if it has none yet. Repeating it is harmless, also after a later release went live.
+    /// app's own if it has none yet; none for what came by no push. Repeating it is harmless, also after a later release went live.
     pub fn commit_release(
         &self,
         name: &AppName,
         number: ReleaseNumber,
         id: &DeploymentId,
-        deploy_branch: &str,
+        deploy_branch: Option<&str>,
         ended_at: UnixMillis,
     ) -> Result<(), StoreError> {
         self.write(|txn| {
@@ -76,7 +76,7 @@ impl Store {
                 _ => return Err(wrong_state(&before, "committed")),
             }
             app.current_release = Some(number);
-            app.deploy_branch.get_or_insert_with(|| deploy_branch.to_owned());
+            app.deploy_branch = app.deploy_branch.or_else(|| deploy_branch.map(str::to_owned));
             APPS.write(txn)?.put(name.as_str(), &app)?;
             let mut after = before.clone();
             after.state = DeploymentState::Success;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use autostack_domain::{
     App, AppName, Deployment, DeploymentId, DeploymentState, EnvMap, Failure, FailureKind, Release,
-    ReleaseNumber, SshKeyRecord, Stage, StageRecord, UnixMillis, User, UserId, limits, permission::Role,
+    ReleaseNumber, ReleaseSource, Source, SshKeyRecord, Stage, StageRecord, UnixMillis, User, UserId, limits,
+    permission::Role,
 };
 
 use crate::{Store, StoreError};
@@ -78,8 +79,10 @@ pub(crate) fn deployment(app: &str, number: u32) -> Deployment {
         id: deployment_id(number),
         app: app_name(app),
         user: user_id(),
-        commit: "3f9c2a13f9c2a13f9c2a13f9c2a13f9c2a13f9c2".parse().unwrap(),
-        git_ref: "refs/heads/main".parse().unwrap(),
+        source: Source::Commit {
+            commit: "3f9c2a13f9c2a13f9c2a13f9c2a13f9c2a13f9c2".parse().unwrap(),
+            git_ref: "refs/heads/main".parse().unwrap(),
+        },
         state: DeploymentState::Running,
         stages: Vec::new(),
         release: None,
@@ -100,8 +103,8 @@ pub(crate) fn release(app: &str, number: u32, deployment: u32) -> Release {
         app: app_name(app),
         number: ReleaseNumber(number),
         artifact: serde_json::from_value(artifact).unwrap(),
-        commit: "3f9c2a13f9c2a13f9c2a13f9c2a13f9c2a13f9c2".parse().unwrap(),
-        processes: [("web".parse().unwrap(), "node .".to_owned())].into(),
+        source: ReleaseSource::Commit { commit: "3f9c2a13f9c2a13f9c2a13f9c2a13f9c2a13f9c2".parse().unwrap() },
+        processes: [("web".parse().unwrap(), Some("node .".to_owned()))].into(),
         formation: Default::default(),
         checks: Default::default(),
         description: "Deploy 3f9c2a1".into(),
@@ -211,7 +214,7 @@ fn a_release_goes_live_in_one_step_and_only_once() {
     let (shop, id) = (app_name("shop"), deployment_id(1));
     store.create_deployment(&deployment("shop", 1)).unwrap();
     let commit = |number, id: &DeploymentId| {
-        store.commit_release(&shop, ReleaseNumber(number), id, "main", UnixMillis(9))
+        store.commit_release(&shop, ReleaseNumber(number), id, Some("main"), UnixMillis(9))
     };
     assert!(is_conflict(&commit(1, &id)), "nothing is prepared yet");
 
@@ -250,7 +253,7 @@ fn old_releases_make_room_but_neither_the_live_one_nor_a_prepared_one() {
         store.create_deployment(&deployment("shop", number)).unwrap();
         store.prepare_release(&release("shop", number, artifact), &env(&[]), &id, &stages()).unwrap();
         if is_live {
-            store.commit_release(&shop, ReleaseNumber(number), &id, "main", UnixMillis(9)).unwrap();
+            store.commit_release(&shop, ReleaseNumber(number), &id, Some("main"), UnixMillis(9)).unwrap();
         }
     };
     // v3 runs the artifact of v1 again, as after a rollback; v5 is prepared.
@@ -290,7 +293,7 @@ fn a_discarded_release_is_gone_but_its_number_stays_used() {
     assert_eq!(ended.failure, Some(failure()));
     assert!(store.unfinished_deployments().unwrap().is_empty());
     assert_eq!(store.next_release_number(&shop).unwrap(), ReleaseNumber(2));
-    assert!(store.commit_release(&shop, ReleaseNumber(1), &id, "main", UnixMillis(9)).is_err());
+    assert!(store.commit_release(&shop, ReleaseNumber(1), &id, Some("main"), UnixMillis(9)).is_err());
 }
 
 #[test]
@@ -343,7 +346,7 @@ fn old_deployments_go_but_the_live_and_the_unfinished_stay() {
     let shop = app_name("shop");
     store.create_deployment(&deployment("shop", 1)).unwrap();
     store.prepare_release(&release("shop", 1, 1), &env(&[]), &deployment_id(1), &[]).unwrap();
-    store.commit_release(&shop, ReleaseNumber(1), &deployment_id(1), "main", UnixMillis(2)).unwrap();
+    store.commit_release(&shop, ReleaseNumber(1), &deployment_id(1), Some("main"), UnixMillis(2)).unwrap();
     store.create_deployment(&deployment("shop", 2)).unwrap();
     let mut removed = Vec::new();
     let most = u32::try_from(limits::FINISHED_DEPLOYMENTS_PER_APP_MAX).unwrap();

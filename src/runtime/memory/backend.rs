@@ -61,7 +61,7 @@ impl Backend for MemoryBackend {
     }
 
     async fn start(&self, spec: &InstanceSpec) -> Result<Started, RuntimeError> {
-        let program = self.program(&spec.command);
+        let program = self.program(spec.program.command().unwrap_or_default());
         if let Some(why) = program.refuses {
             return Err(RuntimeError::Start { id: spec.id.clone(), why });
         }
@@ -135,7 +135,7 @@ impl Backend for MemoryBackend {
         output: &BuildLog,
         cancel: &CancellationToken,
     ) -> Result<Exit, RuntimeError> {
-        let program = self.program(&spec.command);
+        let program = self.program(spec.program.command().unwrap_or_default());
         if let Some(why) = program.refuses {
             return Err(RuntimeError::Start { id: spec.id.clone(), why });
         }

@@ -1,6 +1,6 @@
 //! The contract, kept without processes.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use autostack_base::tasks::Tasks;
 use autostack_logs::{LogLimits, Logs, OutputStream};
@@ -34,11 +34,7 @@ impl Subject for World {
         &self.logs
     }
 
-    fn dir(&self) -> PathBuf {
-        self.dir.path().to_owned()
-    }
-
-    fn command(&self, does: &Does) -> String {
+    fn program(&self, does: &Does) -> autostack_domain::Program {
         let ends = |exit| Program::ends(exit);
         let program = match does {
             Does::Serve => Program::server(),
@@ -56,7 +52,7 @@ impl Subject for World {
         };
         let command = format!("{does:?}");
         self.backend.script(&command, program);
-        command
+        autostack_domain::Program::Folder { dir: self.dir.path().to_owned(), command }
     }
 }
 

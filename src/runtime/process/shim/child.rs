@@ -11,7 +11,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use autostack_domain::env_map::SYSTEM_PATH;
+use autostack_domain::{Program, env_map::SYSTEM_PATH};
 use nix::{
     libc,
     sys::{
@@ -35,6 +35,8 @@ const OOM_SCORE_ADJ: &[u8] = b"200";
 pub(super) enum SpawnError {
     /// The folder it should start in.
     Folder { path: String, source: io::Error },
+    /// It is not a program of this host.
+    Image,
     /// Anything else.
     Execute { source: io::Error },
 }
@@ -43,6 +45,7 @@ impl SpawnError {
     pub(super) fn into_parts(self) -> (String, io::Error) {
         match self {
             SpawnError::Folder { path, source } => (format!("enter {path}"), source),
+            SpawnError::Image => ("run an image as a process".to_owned(), io::ErrorKind::Unsupported.into()),
             SpawnError::Execute { source } => ("execute /bin/sh".to_owned(), source),
         }
     }
@@ -57,12 +60,13 @@ pub(super) fn spawn(
     stderr: OwnedFd,
 ) -> Result<i32, SpawnError> {
     let spec = &launch.spec;
-    if let Err(source) = std::fs::read_dir(&spec.dir) {
-        return Err(SpawnError::Folder { path: spec.dir.display().to_string(), source });
+    let Program::Folder { dir, command: line } = &spec.program else { return Err(SpawnError::Image) };
+    if let Err(source) = std::fs::read_dir(dir) {
+        return Err(SpawnError::Folder { path: dir.display().to_string(), source });
     }
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(&spec.command).current_dir(&spec.dir);
-    command.env_clear().env("PATH", SYSTEM_PATH).env("HOME", &spec.dir).env("TMPDIR", tmp);
+    command.arg("-c").arg(line).current_dir(dir);
+    command.env_clear().env("PATH", SYSTEM_PATH).env("HOME", dir).env("TMPDIR", tmp);
     command.envs(spec.env.iter().map(|(name, value)| (name, OsStr::from_bytes(value))));
     if let Some(port) = launch.port {
         command.env("PORT", port.to_string());

@@ -17,7 +17,9 @@ use crate::{
 #[tokio::test]
 async fn running_instances_are_adopted_as_they_are() {
     let world = World::new().await;
-    let mut spec = world.spec(&world.command(&Does::Serve));
+    let program = world.program(&Does::Serve);
+    let mut spec = world.spec("");
+    spec.program = program;
     spec.env.set("TOKEN", b"\xfe".to_vec()).unwrap();
     let endpoint = world.backend.start(&spec).await.unwrap().endpoint;
     connect(endpoint).await.unwrap();

@@ -1,8 +1,6 @@
 //! The contract, kept with processes.
 
-use std::path::PathBuf;
-
-use autostack_domain::Exit;
+use autostack_domain::{Exit, Program};
 use autostack_logs::Logs;
 
 use super::world::World;
@@ -20,11 +18,7 @@ impl Subject for World {
         &self.logs
     }
 
-    fn dir(&self) -> PathBuf {
-        self.dir.path().join("app")
-    }
-
-    fn command(&self, does: &Does) -> String {
+    fn program(&self, does: &Does) -> Program {
         // Perl belongs to every Debian.
         let serve = |port: &str| {
             format!(
@@ -33,19 +27,20 @@ impl Subject for World {
                  while (1) {{ $c = $s->accept or next; close $c }}'"
             )
         };
-        match does {
+        let command = match does {
             Does::Serve => serve("$ENV{PORT}"),
             Does::ServeElsewhere => serve("0"),
             Does::Work => "exec sleep 600".to_owned(),
             Does::IgnoreTerm => "trap '' TERM; echo deaf; while :; do sleep 600; done".to_owned(),
             Does::End(Exit::Code(code)) => format!("exit {code}"),
             Does::End(Exit::Signal(signal)) => format!("kill -{signal} $$"),
-            Does::End(Exit::Unknown) => panic!("no program ends so"),
+            Does::End(Exit::Unknown | Exit::OutOfMemory { .. }) => panic!("no program ends so"),
             Does::Print { lines } => {
                 format!("i=1; while [ $i -le {lines} ]; do echo line $i; i=$((i+1)); done")
             }
             Does::PrintBoth { out, err } => format!("echo {out}; echo {err} >&2"),
-        }
+        };
+        Program::Folder { dir: self.app_dir(), command }
     }
 }
 

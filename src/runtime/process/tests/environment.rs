@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
 };
 
-use autostack_domain::env_map::SYSTEM_PATH;
+use autostack_domain::{Program, env_map::SYSTEM_PATH};
 
 use super::world::World;
 use crate::{Backend, RuntimeError};
@@ -29,17 +29,17 @@ async fn b7_it_gets_its_environment_byte_for_byte_and_nothing_of_the_agents() {
     spec.env.set("EMPTY", "").unwrap();
     let endpoint = world.backend.start(&spec).await.unwrap().endpoint;
     world.backend.wait(&spec.id).await.unwrap();
-    let found = environment_of(&fs::read(spec.dir.join("environ")).unwrap());
+    let found = environment_of(&fs::read(world.app_dir().join("environ")).unwrap());
     let tmp = world.instance_dir(&spec.id).join("tmp");
     let expected: [(&str, &[u8]); 8] = [
         ("AUTOSTACK_INSTANCE", spec.id.as_str().as_bytes()),
         ("BYTES", b"a\xff\n $(id) `id` 'x' \"y\""),
         ("EMPTY", b""),
-        ("HOME", spec.dir.as_os_str().as_encoded_bytes()),
+        ("HOME", world.app_dir().as_os_str().as_encoded_bytes()),
         ("PATH", SYSTEM_PATH.as_bytes()),
         ("PORT", endpoint.port().to_string().as_bytes()),
         // The shell's own.
-        ("PWD", spec.dir.as_os_str().as_encoded_bytes()),
+        ("PWD", world.app_dir().as_os_str().as_encoded_bytes()),
         ("TMPDIR", tmp.as_os_str().as_encoded_bytes()),
     ]
     .map(|(name, value)| (name, value.to_vec().leak() as &[u8]));
@@ -94,6 +94,7 @@ async fn it_starts_with_a_clean_slate() {
     world.backend.wait(&spec.id).await.unwrap();
     let said = world.lines(&spec);
     let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    let app_dir = world.app_dir();
     let expected = [
         "0022",
         "0",
@@ -106,7 +107,7 @@ async fn it_starts_with_a_clean_slate() {
         "fd 1",
         "fd 2",
         "session 1 group 1",
-        spec.dir.to_str().unwrap(),
+        app_dir.to_str().unwrap(),
     ];
     assert_eq!(said, expected);
 }
@@ -138,7 +139,7 @@ async fn its_secrets_are_readable_for_the_owner_alone() {
 async fn a_start_that_cannot_be_says_why_and_leaves_nothing() {
     let world = World::new().await;
     let mut spec = world.spec("echo never");
-    spec.dir = world.dir.path().join("missing");
+    spec.program = Program::Folder { dir: world.dir.path().join("missing"), command: "true".into() };
     let error = world.backend.start(&spec).await.unwrap_err();
     let RuntimeError::Start { why, .. } = &error else { panic!("{error:?}") };
     assert!(why.contains("missing") && why.contains("No such file"), "{why}");

@@ -12,7 +12,7 @@ use std::{
 };
 
 use autostack_base::{settings::PortRange, tasks::Tasks};
-use autostack_domain::{EnvMap, InstanceId, InstanceSpec, ProcessType, ReleaseNumber};
+use autostack_domain::{EnvMap, InstanceId, InstanceSpec, ProcessType, Program, ReleaseNumber};
 use autostack_logs::{LogLimits, Logs};
 use tempfile::TempDir;
 
@@ -105,6 +105,11 @@ impl World {
         spec(self.dir.path(), command)
     }
 
+    /// Where programs start.
+    pub(super) fn app_dir(&self) -> PathBuf {
+        self.dir.path().join("app")
+    }
+
     pub(super) fn instance_dir(&self, id: &InstanceId) -> PathBuf {
         self.dir.path().join("instances").join(id.as_str())
     }
@@ -169,8 +174,7 @@ pub(super) fn spec(dir: &Path, command: &str) -> InstanceSpec {
         release: ReleaseNumber(1),
         process,
         index: 1,
-        command: command.to_owned(),
-        dir: dir.join("app"),
+        program: Program::Folder { dir: dir.join("app"), command: command.to_owned() },
         env: EnvMap::new(),
     }
 }
