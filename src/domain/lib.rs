@@ -14,7 +14,7 @@
 //! | [`deployment`], [`failure`] | one attempt to go live, its stages, and why it ended |
 //! | [`release`] | artifact + config + process types, numbered |
 //! | [`instance`] | one running copy of a process type |
-//! | [`image`] | how images of containers are named and pinned |
+//! | [`image`], [`engine_host`] | how images of containers are named and pinned; where their engine listens |
 //! | [`health`] | when an instance counts as ready |
 //! | [`route`] | host names and what stands behind them |
 //! | [`screen`] | the shape of a line that a person reads |
@@ -25,6 +25,7 @@
 pub mod app;
 pub mod app_json;
 pub mod deployment;
+pub mod engine_host;
 pub mod env_map;
 pub mod failure;
 pub mod health;
@@ -44,6 +45,7 @@ pub mod user;
 
 pub use app::{App, Formation};
 pub use deployment::{Deployment, DeploymentState, Source, Stage, StageRecord};
+pub use engine_host::EngineHost;
 pub use env_map::EnvMap;
 pub use failure::{Failure, FailureKind};
 pub use image::{Digest, ImageReference};

@@ -6,8 +6,8 @@ use bollard::errors::Error;
 use nix::unistd::{Group, User, geteuid};
 
 use crate::{
+    EngineHost,
     error::{EngineError, evidence},
-    host::EngineHost,
 };
 
 /// Statuses of the engine's API.

@@ -15,10 +15,10 @@ use nix::sys::utsname::uname;
 use tokio::time;
 
 use crate::{
+    EngineHost,
     about::{API_NEEDED, About, ApiVersion, product},
     classify::{classify, unreachable_at},
     error::EngineError,
-    host::EngineHost,
     labels,
     mark::AgentMark,
 };

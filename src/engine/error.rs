@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use autostack_domain::FailureKind;
 
-use crate::{about::ApiVersion, host::EngineHost, pull_refusal::PullRefusal};
+use crate::{EngineHost, about::ApiVersion, pull_refusal::PullRefusal};
 
 /// Why an operation of the engine failed. Texts that come from the engine are cut to
 /// [`EngineError::EVIDENCE_CHARS_MAX`] and may hold anything: they are shown escaped.

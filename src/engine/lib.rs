@@ -4,7 +4,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`host`] | [`EngineHost`]: where the engine listens |
+//! | [`host`] | where engines usually are |
 //! | [`mark`], [`labels`] | how the agent finds again what it made, and tells it from everything else |
 //! | [`engine`] | [`Engine`]: the connection, and the bound of each call |
 //! | [`about`] | [`About`]: which engine it is and what it can |
@@ -28,11 +28,11 @@ pub mod pull_refusal;
 mod tests;
 
 pub use about::{API_NEEDED, About, ApiVersion, Product};
+pub use autostack_domain::EngineHost;
 pub use bollard;
 pub use classify::is_no_space;
 pub use engine::{CALL_TIMEOUT, Engine};
 pub use error::EngineError;
-pub use host::EngineHost;
 pub use mark::AgentMark;
 pub use output::{Output, Say};
 pub use pull_refusal::PullRefusal;

@@ -1,9 +1,9 @@
 //! The connection against the real engine, and against none.
 
-use crate::{AgentMark, Engine, EngineError, EngineHost, Product};
+use crate::{AgentMark, Engine, EngineError, EngineHost, Product, host};
 
 fn engine() -> Engine {
-    Engine::new(EngineHost::find().expect("an engine runs on this machine"), AgentMark::random().unwrap())
+    Engine::new(host::find().expect("an engine runs on this machine"), AgentMark::random().unwrap())
 }
 
 #[tokio::test]
