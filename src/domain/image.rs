@@ -183,6 +183,45 @@ fn is_tag(tag: &str) -> bool {
     (1..=TAG_BYTES_MAX).contains(&tag.len()) && tag.bytes().all(fits) && !tag.starts_with(['.', '-'])
 }
 
+/// The name of a base image, with or without a place for the version that an app asks for:
+/// `node:{version}-bookworm-slim`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ImageTemplate(String);
+
+impl ImageTemplate {
+    /// Where the version goes.
+    pub const VERSION: &str = "{version}";
+
+    /// Whether an app's version has a place in it.
+    pub fn takes_version(&self) -> bool {
+        self.0.contains(Self::VERSION)
+    }
+
+    /// The image for a version.
+    ///
+    /// # Errors
+    /// The version holds what no tag may hold.
+    pub fn with_version(&self, version: &str) -> Result<ImageReference, Invalid> {
+        self.0.replace(Self::VERSION, version).parse()
+    }
+}
+
+impl FromStr for ImageTemplate {
+    type Err = Invalid;
+
+    fn from_str(given: &str) -> Result<Self, Invalid> {
+        let template = Self(given.to_owned());
+        // Whatever version comes later, the rest of the name must be right.
+        template.with_version("1").map(|_| template)
+    }
+}
+
+impl fmt::Display for ImageTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl TryFrom<String> for ImageReference {
     type Error = Invalid;
 
@@ -271,6 +310,16 @@ mod tests {
         ] {
             assert!(bad.parse::<ImageReference>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_template_takes_the_version_that_an_app_asks_for() {
+        let template: ImageTemplate = "r.example.com:5000/node:{version}-slim".parse().unwrap();
+        assert!(template.takes_version());
+        assert_eq!(template.with_version("22").unwrap().to_string(), "r.example.com:5000/node:22-slim");
+        assert!(template.with_version("22 --x").is_err());
+        assert!(!"node:22".parse::<ImageTemplate>().unwrap().takes_version());
+        assert!("node:{versoin}".parse::<ImageTemplate>().is_err());
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use deployment::{Deployment, DeploymentState, Source, Stage, StageRecord};
 pub use engine_host::EngineHost;
 pub use env_map::EnvMap;
 pub use failure::{Failure, FailureKind};
-pub use image::{Digest, ImageReference};
+pub use image::{Digest, ImageReference, ImageTemplate};
 pub use instance::{Exit, InstanceSpec, Program};
 pub use names::{AppName, DeploymentId, InstanceId, Invalid, ProcessType, ReleaseNumber, UserId};
 pub use push::{CommitId, RefName, RefUpdate};

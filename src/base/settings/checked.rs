@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use autostack_domain::Host;
+use autostack_domain::{EngineHost, Host, ImageTemplate};
 
-use super::values::{BackendChoice, PortRange, Signup};
+use super::values::{BackendChoice, BuilderChoice, EndpointChoice, MilliCpus, PortRange, Signup};
 
 /// Everything that can be set, checked. What each key means, with its unit, stands in
 /// `config/autostack.toml`.
@@ -24,6 +24,10 @@ pub struct Settings {
     pub runtime: RuntimeSettings,
     /// Builds.
     pub build: BuildSettings,
+    /// The container engine.
+    pub docker: DockerSettings,
+    /// Base images of what recipes build.
+    pub images: ImageSettings,
     /// Deployments.
     pub deploy: DeploySettings,
     /// Repositories.
@@ -66,6 +70,12 @@ pub struct RuntimeSettings {
     pub backend: BackendChoice,
     /// Ports given to instances.
     pub port_range: PortRange,
+    /// Bytes of memory that one container may use.
+    pub memory_bytes_max: Option<u64>,
+    /// CPU time that one container may use in the same time.
+    pub cpus_max: Option<MilliCpus>,
+    /// Processes and threads that one container may have.
+    pub pids_max: u32,
 }
 
 /// `build.*`
@@ -75,6 +85,50 @@ pub struct BuildSettings {
     pub timeout: Duration,
     /// Builds at once, of all apps together; 1 at least.
     pub concurrency: usize,
+    /// Bytes of memory that the commands of image builds may use.
+    pub memory_bytes_max: Option<u64>,
+    /// CPU time that the commands of image builds may use in the same time.
+    pub cpus_max: Option<MilliCpus>,
+}
+
+/// `docker.*`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerSettings {
+    /// Where the engine listens; none: it is looked for at the usual places.
+    pub host: Option<EngineHost>,
+    /// What builds images.
+    pub builder: BuilderChoice,
+    /// How containers are reached.
+    pub endpoints: EndpointChoice,
+    /// Bytes of build cache of this agent that the engine keeps.
+    pub cache_bytes_max: u64,
+}
+
+/// `images.*`: what recipes build on and run in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSettings {
+    /// Node.js with npm.
+    pub node: ImageTemplate,
+    /// Python with pip.
+    pub python: ImageTemplate,
+    /// Go.
+    pub go: ImageTemplate,
+    /// Rust with Cargo and a C compiler.
+    pub rust: ImageTemplate,
+    /// Ruby with Bundler.
+    pub ruby: ImageTemplate,
+    /// PHP.
+    pub php: ImageTemplate,
+    /// Composer, which is copied out of it.
+    pub composer: ImageTemplate,
+    /// Deno.
+    pub deno: ImageTemplate,
+    /// Bun.
+    pub bun: ImageTemplate,
+    /// A JDK with Maven.
+    pub java: ImageTemplate,
+    /// What runs programs that need no language: binaries, shell scripts, a plain Procfile.
+    pub run: ImageTemplate,
 }
 
 /// `deploy.*`

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use autostack_domain::Host;
+use autostack_domain::{EngineHost, Host, ImageTemplate};
 
-use super::values::{self, BackendChoice, Kind, PortRange, Signup};
+use super::values::{self, BackendChoice, BuilderChoice, EndpointChoice, Kind, MilliCpus, PortRange, Signup};
 
 /// When a changed value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +62,28 @@ keys! {
     API_HOSTNAME: Option<Host> = "api.hostname", "off", HOST_OR_OFF, Restart;
     RUNTIME_BACKEND: BackendChoice = "runtime.backend", "auto", BACKEND, Restart;
     RUNTIME_PORT_RANGE: PortRange = "runtime.port_range", "30000-39999", PORT_RANGE, Restart;
+    RUNTIME_MEMORY_BYTES_MAX: Option<u64> = "runtime.memory_bytes_max", "1GiB", SIZE_OR_OFF, Live;
+    RUNTIME_CPUS_MAX: Option<MilliCpus> = "runtime.cpus_max", "off", CPUS_OR_OFF, Live;
+    RUNTIME_PIDS_MAX: u32 = "runtime.pids_max", "1024", PIDS, Live;
     BUILD_TIMEOUT: Duration = "build.timeout", "1200s", DURATION, Live;
     BUILD_CONCURRENCY: usize = "build.concurrency", "1", CONCURRENCY, Restart;
+    BUILD_MEMORY_BYTES_MAX: Option<u64> = "build.memory_bytes_max", "off", SIZE_OR_OFF, Live;
+    BUILD_CPUS_MAX: Option<MilliCpus> = "build.cpus_max", "off", CPUS_OR_OFF, Live;
+    DOCKER_HOST: Option<EngineHost> = "docker.host", "auto", ENGINE_HOST, Restart;
+    DOCKER_BUILDER: BuilderChoice = "docker.builder", "auto", BUILDER, Live;
+    DOCKER_ENDPOINTS: EndpointChoice = "docker.endpoints", "auto", ENDPOINTS, Restart;
+    DOCKER_CACHE_BYTES_MAX: u64 = "docker.cache_bytes_max", "10GiB", SIZE, Live;
+    IMAGES_NODE: ImageTemplate = "images.node", "node:{version}-bookworm-slim", IMAGE, Live;
+    IMAGES_PYTHON: ImageTemplate = "images.python", "python:{version}-slim-bookworm", IMAGE, Live;
+    IMAGES_GO: ImageTemplate = "images.go", "golang:{version}-bookworm", IMAGE, Live;
+    IMAGES_RUST: ImageTemplate = "images.rust", "rust:{version}-slim-bookworm", IMAGE, Live;
+    IMAGES_RUBY: ImageTemplate = "images.ruby", "ruby:{version}-bookworm", IMAGE, Live;
+    IMAGES_PHP: ImageTemplate = "images.php", "php:{version}-cli-bookworm", IMAGE, Live;
+    IMAGES_COMPOSER: ImageTemplate = "images.composer", "composer:2", IMAGE, Live;
+    IMAGES_DENO: ImageTemplate = "images.deno", "denoland/deno:debian-{version}", IMAGE, Live;
+    IMAGES_BUN: ImageTemplate = "images.bun", "oven/bun:{version}-debian", IMAGE, Live;
+    IMAGES_JAVA: ImageTemplate = "images.java", "maven:3-eclipse-temurin-{version}", IMAGE, Live;
+    IMAGES_RUN: ImageTemplate = "images.run", "debian:bookworm-slim", IMAGE, Live;
     DEPLOY_START_TIMEOUT: Duration = "deploy.start_timeout", "600s", DURATION, Live;
     DEPLOY_DRAIN_TIMEOUT: Duration = "deploy.drain_timeout", "30s", DURATION_OR_ZERO, Live;
     DEPLOY_STOP_TIMEOUT: Duration = "deploy.stop_timeout", "30s", DURATION_OR_ZERO, Live;

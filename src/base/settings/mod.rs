@@ -33,10 +33,10 @@ mod values;
 mod watch;
 
 pub use checked::{
-    ApiSettings, AuthSettings, BuildSettings, DeploySettings, GitSettings, HttpSettings, LogSettings,
-    ReleaseSettings, RuntimeSettings, Settings, SshSettings,
+    ApiSettings, AuthSettings, BuildSettings, DeploySettings, DockerSettings, GitSettings, HttpSettings,
+    ImageSettings, LogSettings, ReleaseSettings, RuntimeSettings, Settings, SshSettings,
 };
 pub use error::{Place, SettingsError};
 pub use sources::{DEFAULT_FILE, Sources, check};
-pub use values::{BackendChoice, PortRange, Signup};
+pub use values::{BackendChoice, BuilderChoice, EndpointChoice, MilliCpus, PortRange, Signup};
 pub use watch::{FileState, SettingsHandle, SettingsWatch};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::{
     checked::{
-        ApiSettings, AuthSettings, BuildSettings, DeploySettings, GitSettings, HttpSettings, LogSettings,
-        ReleaseSettings, RuntimeSettings, Settings, SshSettings,
+        ApiSettings, AuthSettings, BuildSettings, DeploySettings, DockerSettings, GitSettings, HttpSettings,
+        ImageSettings, LogSettings, ReleaseSettings, RuntimeSettings, Settings, SshSettings,
     },
     error::{Place, SettingsError},
     keys::{self, Key},
@@ -38,9 +38,8 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
     let http = check.value(&keys::HTTP_LISTEN).map(|listen| HttpSettings { listen });
     let https_is_off = check.value(&keys::HTTPS_LISTEN);
     let (api, hostname) = (check.value(&keys::API_LISTEN), check.value(&keys::API_HOSTNAME));
-    let backend = check.value(&keys::RUNTIME_BACKEND);
-    let port_range = check.value(&keys::RUNTIME_PORT_RANGE);
-    let (timeout, concurrency) = (check.value(&keys::BUILD_TIMEOUT), check.value(&keys::BUILD_CONCURRENCY));
+    let (runtime, build) = (runtime(check), build(check));
+    let (docker, images) = (docker(check), images(check));
     let start_timeout = check.value(&keys::DEPLOY_START_TIMEOUT);
     let drain_timeout = check.value(&keys::DEPLOY_DRAIN_TIMEOUT);
     let stop_timeout = check.value(&keys::DEPLOY_STOP_TIMEOUT);
@@ -59,8 +58,10 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
         ssh: ssh?,
         http: http?,
         api: ApiSettings { listen: api?, hostname: hostname? },
-        runtime: RuntimeSettings { backend: backend?, port_range: port_range? },
-        build: BuildSettings { timeout: timeout?, concurrency: concurrency? },
+        runtime: runtime?,
+        build: build?,
+        docker: docker?,
+        images: images?,
         deploy: DeploySettings {
             start_timeout: start_timeout?,
             drain_timeout: drain_timeout?,
@@ -78,6 +79,67 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
             access_token_ttl: access_token_ttl?,
             refresh_token_ttl: refresh_token_ttl?,
         },
+    })
+}
+
+fn runtime(check: &mut Check<'_>) -> Option<RuntimeSettings> {
+    let backend = check.value(&keys::RUNTIME_BACKEND);
+    let port_range = check.value(&keys::RUNTIME_PORT_RANGE);
+    let memory_bytes_max = check.value(&keys::RUNTIME_MEMORY_BYTES_MAX);
+    let cpus_max = check.value(&keys::RUNTIME_CPUS_MAX);
+    let pids_max = check.value(&keys::RUNTIME_PIDS_MAX);
+    Some(RuntimeSettings {
+        backend: backend?,
+        port_range: port_range?,
+        memory_bytes_max: memory_bytes_max?,
+        cpus_max: cpus_max?,
+        pids_max: pids_max?,
+    })
+}
+
+fn build(check: &mut Check<'_>) -> Option<BuildSettings> {
+    let (timeout, concurrency) = (check.value(&keys::BUILD_TIMEOUT), check.value(&keys::BUILD_CONCURRENCY));
+    let memory_bytes_max = check.value(&keys::BUILD_MEMORY_BYTES_MAX);
+    let cpus_max = check.value(&keys::BUILD_CPUS_MAX);
+    Some(BuildSettings {
+        timeout: timeout?,
+        concurrency: concurrency?,
+        memory_bytes_max: memory_bytes_max?,
+        cpus_max: cpus_max?,
+    })
+}
+
+fn docker(check: &mut Check<'_>) -> Option<DockerSettings> {
+    let (host, builder) = (check.value(&keys::DOCKER_HOST), check.value(&keys::DOCKER_BUILDER));
+    let endpoints = check.value(&keys::DOCKER_ENDPOINTS);
+    let cache_bytes_max = check.value(&keys::DOCKER_CACHE_BYTES_MAX);
+    Some(DockerSettings {
+        host: host?,
+        builder: builder?,
+        endpoints: endpoints?,
+        cache_bytes_max: cache_bytes_max?,
+    })
+}
+
+fn images(check: &mut Check<'_>) -> Option<ImageSettings> {
+    let (node, python) = (check.value(&keys::IMAGES_NODE), check.value(&keys::IMAGES_PYTHON));
+    let (go, rust) = (check.value(&keys::IMAGES_GO), check.value(&keys::IMAGES_RUST));
+    let (ruby, php) = (check.value(&keys::IMAGES_RUBY), check.value(&keys::IMAGES_PHP));
+    let composer = check.value(&keys::IMAGES_COMPOSER);
+    let (deno, bun) = (check.value(&keys::IMAGES_DENO), check.value(&keys::IMAGES_BUN));
+    let (java, run) = (check.value(&keys::IMAGES_JAVA), check.value(&keys::IMAGES_RUN));
+    Some(ImageSettings {
+        node: node?,
+        python: python?,
+        go: go?,
+        rust: rust?,
+        ruby: ruby?,
+        php: php?,
+        composer: composer?,
+        deno: deno?,
+        bun: bun?,
+        java: java?,
+        run: run?,
     })
 }
 

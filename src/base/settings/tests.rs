@@ -101,12 +101,12 @@ fn shapes_that_no_key_takes_are_refused() {
 
 #[test]
 fn later_features_are_refused_in_so_many_words() {
-    let file = "https.listen = \"0.0.0.0:443\"\nruntime.backend = \"docker\"\n[github]\nclient_id = \"x\"";
+    let file = "https.listen = \"0.0.0.0:443\"\nruntime.backend = \"swarm\"\n[github]\nclient_id = \"x\"";
     assert_eq!(
         errors(file, &[("AUTOSTACK_MAIL__HOST", "secret")]),
         [
             "a.toml:1: https.listen = \"0.0.0.0:443\" is not in this version; remove it",
-            "a.toml:2: runtime.backend = \"docker\" is not in this version; remove it",
+            "a.toml:2: runtime.backend = \"swarm\" is not in this version; remove it",
             "a.toml:3: github (GitHub) is not in this version; remove it",
             "environment variable AUTOSTACK_MAIL__HOST: mail.host (mail) is not in this version; \
              remove it",

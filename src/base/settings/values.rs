@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use autostack_domain::Host;
+use autostack_domain::{EngineHost, Host, ImageTemplate};
 
 /// A kind of value.
 pub(super) struct Kind<T> {
@@ -30,11 +30,39 @@ pub(super) enum Refusal {
 /// What runs instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// The best one that the host offers; the process runtime in this version.
+    /// Containers where an engine answers when the agent starts, else processes.
     Auto,
     /// Plain processes, each under a shim of its own.
     Process,
+    /// Containers of a Docker or Podman engine.
+    Docker,
 }
+
+/// What builds images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuilderChoice {
+    /// BuildKit where the engine has it, else the classic builder.
+    Auto,
+    /// BuildKit, or no build.
+    BuildKit,
+    /// The classic builder: no cache mounts and no secrets, but a memory limit on every host.
+    Classic,
+}
+
+/// How containers are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointChoice {
+    /// By their address where this host reaches it, else by a published port.
+    Auto,
+    /// By their address.
+    Address,
+    /// By a port of `runtime.port_range`, published on loopback.
+    Port,
+}
+
+/// CPU time in thousandths of one CPU; 1 at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MilliCpus(pub u32);
 
 /// Who may make an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +79,12 @@ pub struct PortRange(pub RangeInclusive<u16>);
 const DURATION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Largest size that a setting takes: what a signed 64-bit file offset can hold.
 const SIZE_MAX: u64 = i64::MAX as u64;
+/// The least memory that an engine lets a container have.
+const MEMORY_BYTES_MIN: u64 = 6 << 20;
+/// Processes and threads of a container: enough for a server, at most what Linux numbers (`PID_MAX_LIMIT`).
+const PIDS_RANGE: RangeInclusive<u32> = 16..=4_194_304;
+/// CPUs of a limit: what an engine takes, and more than any host has.
+const MILLI_CPUS_RANGE: RangeInclusive<u32> = 10..=1_024_000;
 /// Builds at once: more than any host bears.
 const CONCURRENCY_MAX: usize = 64;
 /// Releases kept for each app.
@@ -71,6 +105,60 @@ pub(super) const DURATION_OR_ZERO: Kind<Duration> = Kind {
 pub(super) const SIZE: Kind<u64> = Kind {
     expected: r#"a size with its unit (B, KiB, MiB, GiB, TiB), such as "512MiB", 1B at least"#,
     parse: |text| size(text).ok_or(Refusal::Wrong),
+};
+
+pub(super) const SIZE_OR_OFF: Kind<Option<u64>> = Kind {
+    expected: r#""off", or a size with its unit (B, KiB, MiB, GiB, TiB), such as "512MiB", 6MiB at least"#,
+    parse: |text| match text {
+        "off" => Ok(None),
+        text => size(text).filter(|bytes| *bytes >= MEMORY_BYTES_MIN).map(Some).ok_or(Refusal::Wrong),
+    },
+};
+
+pub(super) const CPUS_OR_OFF: Kind<Option<MilliCpus>> = Kind {
+    expected: r#""off", or a number of CPUs with at most three decimals, such as "1.5", from 0.01 to 1024"#,
+    parse: |text| match text {
+        "off" => Ok(None),
+        text => milli_cpus(text).map(Some).ok_or(Refusal::Wrong),
+    },
+};
+
+pub(super) const PIDS: Kind<u32> = Kind {
+    expected: "a whole number from 16 to 4194304",
+    parse: |text| digits(text).filter(|number| PIDS_RANGE.contains(number)).ok_or(Refusal::Wrong),
+};
+
+pub(super) const ENGINE_HOST: Kind<Option<EngineHost>> = Kind {
+    expected: r#""auto", "unix:///path/of/socket", or "tcp://127.0.0.1:PORT" on this machine's loopback"#,
+    parse: |text| match text {
+        "auto" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| Refusal::Wrong),
+    },
+};
+
+pub(super) const BUILDER: Kind<BuilderChoice> = Kind {
+    expected: r#""auto", "buildkit" or "classic""#,
+    parse: |text| match text {
+        "auto" => Ok(BuilderChoice::Auto),
+        "buildkit" => Ok(BuilderChoice::BuildKit),
+        "classic" => Ok(BuilderChoice::Classic),
+        _ => Err(Refusal::Wrong),
+    },
+};
+
+pub(super) const ENDPOINTS: Kind<EndpointChoice> = Kind {
+    expected: r#""auto", "address" or "port""#,
+    parse: |text| match text {
+        "auto" => Ok(EndpointChoice::Auto),
+        "address" => Ok(EndpointChoice::Address),
+        "port" => Ok(EndpointChoice::Port),
+        _ => Err(Refusal::Wrong),
+    },
+};
+
+pub(super) const IMAGE: Kind<ImageTemplate> = Kind {
+    expected: r#"the name of an image, such as "node:22-slim"; "{version}" in it is what the app asks for"#,
+    parse: |text| text.parse().map_err(|_| Refusal::Wrong),
 };
 
 pub(super) const ADDRESS: Kind<SocketAddr> = Kind {
@@ -105,11 +193,12 @@ pub(super) const HTTPS_OFF: Kind<()> = Kind {
 };
 
 pub(super) const BACKEND: Kind<BackendChoice> = Kind {
-    expected: r#""auto" or "process""#,
+    expected: r#""auto", "process" or "docker""#,
     parse: |text| match text {
         "auto" => Ok(BackendChoice::Auto),
         "process" => Ok(BackendChoice::Process),
-        "docker" | "swarm" | "kubernetes" => Err(Refusal::NotInThisVersion),
+        "docker" => Ok(BackendChoice::Docker),
+        "swarm" | "kubernetes" => Err(Refusal::NotInThisVersion),
         _ => Err(Refusal::Wrong),
     },
 };
@@ -186,6 +275,16 @@ fn port_range(text: &str) -> Option<PortRange> {
     (1024 <= first && first <= last).then_some(PortRange(first..=last))
 }
 
+/// Reads `1.5` as 1500; digits and one point only.
+fn milli_cpus(text: &str) -> Option<MilliCpus> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let thousandths = decimals.len() <= 3 && !decimals.is_empty();
+    let whole: u32 = digits(whole).filter(|_| !whole.is_empty() && thousandths)?;
+    let decimals: u32 = digits(&format!("{decimals:0<3}"))?;
+    let milli = whole.checked_mul(1_000)?.checked_add(decimals)?;
+    MILLI_CPUS_RANGE.contains(&milli).then_some(MilliCpus(milli))
+}
+
 fn count(text: &str, max: usize) -> Result<usize, Refusal> {
     digits(text).filter(|number| (1..=max).contains(number)).ok_or(Refusal::Wrong)
 }
@@ -224,6 +323,26 @@ mod tests {
     }
 
     #[test]
+    fn cpus_are_numbers_with_three_decimals() {
+        let milli = |text| reads(&CPUS_OR_OFF, text).flatten().map(|cpus| cpus.0);
+        assert_eq!(milli("2"), Some(2_000));
+        assert_eq!(milli("1.5"), Some(1_500));
+        assert_eq!(milli("0.25"), Some(250));
+        assert_eq!(milli("0.125"), Some(125));
+        assert_eq!(reads(&CPUS_OR_OFF, "off"), Some(None));
+        for bad in ["", ".5", "1.", "-1", "+1", "1.2345", "0", "0.001", "1025", "1e2", "99999999999"] {
+            assert_eq!(milli(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_memory_leaves_room_for_a_program() {
+        assert_eq!(reads(&SIZE_OR_OFF, "64MiB"), Some(Some(64 << 20)));
+        assert_eq!(reads(&SIZE_OR_OFF, "off"), Some(None));
+        assert_eq!(reads(&SIZE_OR_OFF, "5MiB"), None);
+    }
+
+    #[test]
     fn the_data_folder_is_absolute_and_short_enough_for_its_socket() {
         assert_eq!(reads(&FOLDER, "/var/lib/autostack"), Some("/var/lib/autostack".into()));
         let long = format!("/{}", "x".repeat(96));
@@ -242,7 +361,7 @@ mod tests {
 
     #[test]
     fn later_features_are_told_from_nonsense() {
-        assert_eq!((BACKEND.parse)("docker"), Err(Refusal::NotInThisVersion));
+        assert_eq!((BACKEND.parse)("kubernetes"), Err(Refusal::NotInThisVersion));
         assert_eq!((BACKEND.parse)("dokcer"), Err(Refusal::Wrong));
         assert_eq!((HTTPS_OFF.parse)("0.0.0.0:443"), Err(Refusal::NotInThisVersion));
         assert_eq!((SIGNUP.parse)("open"), Err(Refusal::NotInThisVersion));
