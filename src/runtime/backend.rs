@@ -3,9 +3,12 @@
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
-use autostack_domain::{Exit, InstanceId, InstanceSpec, UnixMillis};
+use autostack_domain::{Exit, FailureKind, InstanceId, InstanceSpec, UnixMillis};
+use autostack_engine::EngineError;
 use autostack_logs::BuildLog;
 use tokio_util::sync::CancellationToken;
+
+use crate::exec::{ExecRequest, ExecSession};
 
 /// What runs instances.
 ///
@@ -67,6 +70,51 @@ pub trait Backend: Send + Sync {
         output: &BuildLog,
         cancel: &CancellationToken,
     ) -> Result<Exit, RuntimeError>;
+
+    /// What a running instance uses now. What runs beside it by [`Backend::exec`] may be in it or not.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotFound`], [`RuntimeError::NotRunning`], or why the backend cannot tell.
+    async fn stats(&self, id: &InstanceId) -> Result<Usage, RuntimeError> {
+        Err(RuntimeError::not_found(id))
+    }
+
+    /// Runs a command beside a running instance: in its folder and with its environment, `PORT` included.
+    /// Returns once the command has been executed. It ends with the session, with the instance and with the
+    /// agent, and everything that it started ends with it; it is never listed.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotFound`], [`RuntimeError::NotRunning`], or what stood in the way of starting it.
+    async fn exec(&self, id: &InstanceId, _request: ExecRequest) -> Result<ExecSession, RuntimeError> {
+        Err(RuntimeError::not_found(id))
+    }
+
+    /// Asks what the backend stands on whether it answers at all; one that stands on nothing always does.
+    ///
+    /// # Errors
+    /// Why it does not.
+    async fn ping(&self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+}
+
+/// A backend that knows its instances without asking anybody.
+pub trait LocalBackend: Backend {
+    /// Whether an instance of this id exists.
+    fn holds(&self, id: &InstanceId) -> bool;
+}
+
+/// What a running instance uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory that all its processes hold, in bytes; what they share counts about once.
+    pub memory_bytes: u64,
+    /// Memory that it may use; `None` without a limit.
+    pub memory_bytes_max: Option<u64>,
+    /// CPU time since its start, in all its processes, those that have ended included. Never goes back.
+    pub cpu: Duration,
+    /// How many processes it has.
+    pub processes: u32,
 }
 
 /// An instance that has just been started.
@@ -116,6 +164,26 @@ pub enum RuntimeError {
     NotFound {
         /// The id that was asked for.
         id: InstanceId,
+    },
+    /// The instance has ended.
+    #[error("instance {id} does not run any more")]
+    NotRunning {
+        /// The instance.
+        id: InstanceId,
+    },
+    /// It is to run from an image, and there is no engine for that.
+    #[error("{id} runs a container image, and runtime.backend = process has no engine for that")]
+    NoEngine {
+        /// The instance.
+        id: InstanceId,
+    },
+    /// The container engine could not do its part.
+    #[error("{operation}")]
+    Engine {
+        /// What was being done, as a verb: `create the container`.
+        operation: &'static str,
+        /// Why it failed.
+        source: EngineError,
     },
     /// An instance of that id exists.
     #[error("instance {id} exists already")]
@@ -191,7 +259,10 @@ impl RuntimeError {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
             ),
             RuntimeError::Log { source, .. } => source.is_no_space(),
+            RuntimeError::Engine { source, .. } => source.kind() == FailureKind::DiskFull,
             RuntimeError::NotFound { .. }
+            | RuntimeError::NotRunning { .. }
+            | RuntimeError::NoEngine { .. }
             | RuntimeError::AlreadyExists { .. }
             | RuntimeError::NoPort { .. }
             | RuntimeError::Start { .. }
@@ -199,6 +270,12 @@ impl RuntimeError {
             | RuntimeError::Cancelled
             | RuntimeError::Interrupted { .. } => false,
         }
+    }
+
+    /// Whether the container engine as a whole does not answer: the same call may work later, and nothing is
+    /// known about what the failed one did.
+    pub fn is_engine_gone(&self) -> bool {
+        matches!(self, RuntimeError::Engine { source, .. } if source.is_away())
     }
 
     pub(crate) fn not_found(id: &InstanceId) -> Self {
@@ -211,6 +288,11 @@ impl RuntimeError {
     ) -> impl FnOnce(io::Error) -> RuntimeError {
         let path = path.into();
         move |source| RuntimeError::File { operation, path, source }
+    }
+
+    /// For an error of the engine, what was being done.
+    pub fn engine(operation: &'static str) -> impl FnOnce(EngineError) -> RuntimeError {
+        move |source| RuntimeError::Engine { operation, source }
     }
 
     pub(crate) fn system(operation: &'static str) -> impl FnOnce(io::Error) -> RuntimeError {

@@ -5,6 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`backend`] | the contract: [`Backend`] and its words |
+//! | [`exec`] | a command beside a running instance |
 //! | [`process`] | instances as processes, each under a shim of its own: needs no engine |
 //! | [`memory`] | instances without processes, scripted, for the tests of the rows above |
 //! | `contract` | the contract as a test suite, with the feature of that name |
@@ -16,9 +17,11 @@
 pub mod backend;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod exec;
 pub mod memory;
 pub mod process;
 
-pub use backend::{Backend, InstanceState, Observed, RuntimeError, Started};
+pub use backend::{Backend, InstanceState, LocalBackend, Observed, RuntimeError, Started, Usage};
+pub use exec::{ExecEnds, ExecRequest, ExecSession, TerminalSize};
 pub use memory::MemoryBackend;
 pub use process::{ProcessBackend, ShimCommand, shim_main};
