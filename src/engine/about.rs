@@ -50,6 +50,8 @@ pub struct About {
     pub has_init: bool,
     /// Version of the control groups: 1 or 2; 0 where it does not say.
     pub cgroup_version: u8,
+    /// Who makes its control groups: `cgroupfs` (itself) or `systemd`; empty where it does not say.
+    pub cgroup_driver: String,
     /// Whether it can limit memory.
     pub limits_memory: bool,
     /// Whether it can limit processors.
@@ -86,6 +88,7 @@ impl About {
                 Some(SystemInfoCgroupVersionEnum::_2) => 2,
                 Some(SystemInfoCgroupVersionEnum::EMPTY) | None => 0,
             },
+            cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default(),
             limits_memory: is(info.memory_limit),
             limits_cpu: is(info.cpu_cfs_quota),
             limits_pids: is(info.pids_limit),

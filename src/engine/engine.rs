@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
+use autostack_base::tasks::Tasks;
 use autostack_domain::AppName;
-use bollard::{API_DEFAULT_VERSION, Docker, models::SystemVersion};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, models::SystemVersion};
+use http::HeaderValue;
 use nix::sys::utsname::uname;
 use tokio::time;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     EngineHost,
@@ -39,6 +42,7 @@ pub struct Engine {
 struct Inner {
     host: EngineHost,
     mark: AgentMark,
+    tasks: Tasks,
     /// What was found out at the first call, until one fails.
     known: Mutex<Option<Known>>,
 }
@@ -52,7 +56,7 @@ struct Known {
 impl Engine {
     /// An engine at an address. Nothing is connected to yet.
     pub fn new(host: EngineHost, mark: AgentMark) -> Self {
-        Self { inner: Arc::new(Inner { host, mark, known: Mutex::new(None) }) }
+        Self { inner: Arc::new(Inner { host, mark, tasks: Tasks::new(), known: Mutex::new(None) }) }
     }
 
     /// Where it is.
@@ -63,6 +67,11 @@ impl Engine {
     /// The mark that this agent puts on everything that it makes there.
     pub fn mark(&self) -> &AgentMark {
         &self.inner.mark
+    }
+
+    /// What goes on behind the scenes: wait for it before the process ends.
+    pub fn tasks(&self) -> &Tasks {
+        &self.inner.tasks
     }
 
     /// What the engine is and what it can; asked once and remembered until a call finds the engine gone.
@@ -215,7 +224,8 @@ impl Engine {
                 Docker::connect_with_http(&format!("tcp://{address}"), timeout_s, API_DEFAULT_VERSION)
             }
         };
-        client.map_err(|error| self.failed("be connected to", error))
+        let client = client.map_err(|error| self.failed("be connected to", error))?;
+        Ok(client.with_request_modifier(with_url_safe_logins))
     }
 }
 
@@ -223,6 +233,41 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("host", &self.inner.host).finish_non_exhaustive()
     }
+}
+
+/// Waits for an operation, but not longer than until it is cancelled; it is dropped then, and with it the
+/// connection, which is what ends it in the engine.
+pub(crate) async fn or_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(EngineError::Cancelled),
+        result = work => result,
+    }
+}
+
+/// The API wants logins in the URL-safe alphabet of base64, bollard writes the other: an engine would take a
+/// login with one of these two characters in it for none at all.
+fn with_url_safe_logins(mut request: BollardRequest) -> BollardRequest {
+    for name in ["x-registry-auth", "x-registry-config"] {
+        let Some(value) = request.headers_mut().get_mut(name) else { continue };
+        let safe: Vec<u8> = value
+            .as_bytes()
+            .iter()
+            .map(|byte| match byte {
+                b'+' => b'-',
+                b'/' => b'_',
+                byte => *byte,
+            })
+            .collect();
+        if let Ok(mut safe) = HeaderValue::from_bytes(&safe) {
+            safe.set_sensitive(true);
+            *value = safe;
+        }
+    }
+    request
 }
 
 /// The newest API that the engine offers, if the agent can work with it.

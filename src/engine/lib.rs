@@ -9,6 +9,8 @@
 //! | [`engine`] | [`Engine`]: the connection, and the bound of each call |
 //! | [`about`] | [`About`]: which engine it is and what it can |
 //! | [`error`], [`pull_refusal`] | [`EngineError`]: why it could not, for people |
+//! | [`images`] | pull, load, import, tag, remove, read files |
+//! | [`registry_auth`] | [`RegistryAuth`]: how the agent logs in to a registry |
 //! | [`output`] | what long operations say while they run |
 //!
 //! Invariants: what lacks this agent's mark is never changed; every call is bounded and every stream ends soon
@@ -20,10 +22,12 @@ mod classify;
 pub mod engine;
 pub mod error;
 pub mod host;
+pub mod images;
 pub mod labels;
 pub mod mark;
 pub mod output;
 pub mod pull_refusal;
+pub mod registry_auth;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +37,8 @@ pub use bollard;
 pub use classify::is_no_space;
 pub use engine::{CALL_TIMEOUT, Engine};
 pub use error::EngineError;
+pub use images::{ImageFacts, ImageFiles, ImageHealthcheck, OurImage};
 pub use mark::AgentMark;
 pub use output::{Output, Say};
 pub use pull_refusal::PullRefusal;
+pub use registry_auth::RegistryAuth;

@@ -1,6 +1,6 @@
 //! The connection against the real engine, and against none.
 
-use crate::{AgentMark, Engine, EngineError, EngineHost, Product, host};
+use crate::{AgentMark, Engine, EngineError, Product, host};
 
 fn engine() -> Engine {
     Engine::new(host::find().expect("an engine runs on this machine"), AgentMark::random().unwrap())
