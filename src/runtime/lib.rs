@@ -7,6 +7,7 @@
 //! | [`backend`] | the contract: [`Backend`] and its words |
 //! | [`exec`] | a command beside a running instance |
 //! | [`process`] | instances as processes, each under a shim of its own: needs no engine |
+//! | `ports` | which port an instance gets on this host |
 //! | [`memory`] | instances without processes, scripted, for the tests of the rows above |
 //! | `contract` | the contract as a test suite, with the feature of that name |
 //!
@@ -19,6 +20,7 @@ pub mod backend;
 pub mod contract;
 pub mod exec;
 pub mod memory;
+mod ports;
 pub mod process;
 
 pub use backend::{Backend, InstanceState, LocalBackend, Observed, RuntimeError, Started, Usage};

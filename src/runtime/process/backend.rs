@@ -33,13 +33,15 @@ use super::{
     layout::{InstanceDir, Kind, Launch},
     output::OutputLimits,
     pidfd::PidFd,
-    ports::{PortClaim, Ports},
     shim_command::ShimCommand,
     sockets,
     tail::Tail,
     wake::Wakes,
 };
-use crate::backend::{Backend, Observed, RuntimeError, Started};
+use crate::{
+    backend::{Backend, Observed, RuntimeError, Started},
+    ports::{PortClaim, Ports},
+};
 
 /// Runs instances as processes of this host. Dropping it stops following them; they run on.
 #[derive(Debug)]

@@ -11,8 +11,11 @@ use autostack_logs::Stream;
 use nix::sys::signal::Signal;
 use tokio::{io::unix::AsyncFd, sync::watch, time::timeout};
 
-use super::{layout::InstanceDir, pidfd::PidFd, ports::PortClaim};
-use crate::backend::{InstanceState, Observed, RuntimeError};
+use super::{layout::InstanceDir, pidfd::PidFd};
+use crate::{
+    backend::{InstanceState, Observed, RuntimeError},
+    ports::PortClaim,
+};
 
 /// How much longer than the grace a shim may take before it is itself killed.
 const OVERTIME: Duration = Duration::from_secs(10);

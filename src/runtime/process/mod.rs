@@ -16,7 +16,7 @@
 //! | `tail` | output → log, every line once |
 //! | `wake` | who is told when a shim has written something |
 //! | `leftovers` | the end of processes whose shim was killed |
-//! | `ports`, `sockets` | which port an instance gets; what it listens on |
+//! | `sockets` | what an instance listens on |
 //! | `layout`, `output` | the files between shim and agent |
 //! | `procfs`, `pidfd` | identity of processes, and signals that cannot go astray |
 //! | `shim` | the other side: the body of `autostack shim` |
@@ -33,11 +33,10 @@ mod layout;
 mod leftovers;
 mod output;
 mod pidfd;
-mod ports;
-mod procfs;
+pub(crate) mod procfs;
 mod shim;
 mod shim_command;
-mod sockets;
+pub(crate) mod sockets;
 mod tail;
 mod wake;
 

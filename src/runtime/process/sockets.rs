@@ -35,7 +35,7 @@ fn sockets_of(stat: &Stat) -> Vec<u64> {
 }
 
 /// Inode and local address of a row that listens.
-fn listener(row: &str) -> Option<(u64, SocketAddr)> {
+pub(crate) fn listener(row: &str) -> Option<(u64, SocketAddr)> {
     const LISTEN: &str = "0A";
     let mut fields = row.split_ascii_whitespace();
     let local = fields.nth(1)?;
