@@ -14,7 +14,7 @@
 //! | [`deployment`], [`failure`] | one attempt to go live, its stages, and why it ended |
 //! | [`release`] | artifact + config + process types, numbered |
 //! | [`instance`] | one running copy of a process type |
-//! | [`image`], [`engine_host`] | how images of containers are named and pinned; where their engine listens |
+//! | [`image`], [`registry`], [`engine_host`] | how images are named and pinned, where they come from, where their engine listens |
 //! | [`health`] | when an instance counts as ready |
 //! | [`route`] | host names and what stands behind them |
 //! | [`screen`] | the shape of a line that a person reads |
@@ -36,6 +36,7 @@ pub mod names;
 pub mod permission;
 pub mod procfile;
 pub mod push;
+pub mod registry;
 pub mod release;
 pub mod route;
 pub mod screen;
@@ -52,6 +53,7 @@ pub use image::{Digest, ImageReference, ImageTemplate};
 pub use instance::{Exit, InstanceSpec, Program};
 pub use names::{AppName, DeploymentId, InstanceId, Invalid, ProcessType, ReleaseNumber, UserId};
 pub use push::{CommitId, RefName, RefUpdate};
+pub use registry::{RegistryLogin, RegistryName};
 pub use release::{Artifact, Release, ReleaseSource};
 pub use route::Host;
 pub use screen::{Line, LineKind};

@@ -18,6 +18,9 @@ pub const INSTANCES_PER_PROCESS_MAX: u32 = 100;
 /// Bytes of the name of an image; the distribution specification's 255 for the name, a tag and a digest.
 pub const IMAGE_REFERENCE_BYTES_MAX: usize = 512;
 
+/// Bytes of the user or of the password of a registry; tokens of cloud registries are about 2 KiB.
+pub const REGISTRY_LOGIN_BYTES_MAX: usize = 16 * 1024;
+
 /// Ref updates that one push may carry.
 pub const REF_UPDATES_PER_PUSH_MAX: usize = 1_000;
 /// Push options that one push may carry.

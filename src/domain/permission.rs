@@ -42,14 +42,19 @@ pub enum Action {
     Push,
     /// Destroy an app.
     DestroyApp,
+    /// Say how an app logs in to image registries.
+    ManageRegistries,
+    /// Change what counts for every app of the host.
+    ManageHost,
 }
 
 /// Decides. `role` is the actor's role on the app that the action is about; `None` where there is none.
 pub fn allows(actor: &Actor, role: Option<Role>, action: Action) -> bool {
     let needed = match action {
         Action::CreateApp => return true,
+        Action::ManageHost => return actor.is_admin,
         Action::ViewApp | Action::ReadLogs => Role::Viewer,
-        Action::FetchCode | Action::Push => Role::Deployer,
+        Action::FetchCode | Action::Push | Action::ManageRegistries => Role::Deployer,
         Action::DestroyApp => Role::Admin,
     };
     actor.is_admin || role.is_some_and(|role| role >= needed)

@@ -8,7 +8,7 @@ use crate::{
     error::StoreError,
     record::first_version,
     store::Store,
-    tables::{APPS, CONFIG, MEMBERS, RELEASE_CONFIG, RELEASES},
+    tables::{APPS, CONFIG, MEMBERS, REGISTRY_LOGINS, RELEASE_CONFIG, RELEASES},
 };
 
 first_version!(App);
@@ -58,6 +58,8 @@ impl Store {
             }
             MEMBERS.write(txn)?.remove_range((app, "")..(after(name).as_str(), ""))?;
             txn.open_table(CONFIG)?.remove(app)?;
+            let mut logins = txn.open_table(REGISTRY_LOGINS)?;
+            logins.retain_in::<(&str, &str), _>((app, "")..(after(name).as_str(), ""), |_, _| false)?;
             RELEASES.write(txn)?.remove_range((app, 0)..=(app, u32::MAX))?;
             let mut configs = txn.open_table(RELEASE_CONFIG)?;
             configs.retain_in::<(&str, u32), _>((app, 0)..=(app, u32::MAX), |_, _| false)?;

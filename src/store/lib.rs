@@ -12,7 +12,7 @@
 //! | `rows` | reading and changing a table of records |
 //! | [`record`] | a stored value: its version and its JSON, and how an old one becomes a new one |
 //! | [`store`] | [`Store`]: reading and writing transactions, and coming back after an I/O error |
-//! | `apps`, `members`, `users`, `keys`, `config`, `releases`, `deployments` | the verbs of each table |
+//! | `apps`, `members`, `users`, `keys`, `config`, `registries`, `releases`, `deployments` | the verbs of each table |
 //! | `journal` | the verbs that make a release live, or undo it, in one transaction |
 //! | `seal`, `key_file` | configuration encrypted at rest, and the key file beside the store |
 //! | `open` | the first start, and every way in which a later one is refused |
@@ -32,6 +32,7 @@ mod key_file;
 mod keys;
 mod members;
 mod open;
+mod registries;
 mod releases;
 mod rows;
 mod seal;

@@ -3,7 +3,7 @@
 //!
 //! A sealed value is one byte of format, 12 bytes of nonce, the encrypted record, 16 bytes of tag.
 
-use autostack_domain::{AppName, EnvMap, ReleaseNumber};
+use autostack_domain::{AppName, EnvMap, RegistryName, ReleaseNumber};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
@@ -27,6 +27,8 @@ pub(crate) enum Belonging<'a> {
     Config(&'a AppName),
     /// The config of one release of an app.
     ReleaseConfig(&'a AppName, ReleaseNumber),
+    /// The login of an app, or of the host, at a registry.
+    RegistryLogin(Option<&'a AppName>, &'a RegistryName),
 }
 
 impl Belonging<'_> {
@@ -34,6 +36,7 @@ impl Belonging<'_> {
         match self {
             Belonging::KeyCheck => "key check",
             Belonging::Config(_) | Belonging::ReleaseConfig(..) => "config",
+            Belonging::RegistryLogin(..) => "login",
         }
     }
 
@@ -42,6 +45,7 @@ impl Belonging<'_> {
             Belonging::KeyCheck => "the store".into(),
             Belonging::Config(app) => app.to_string(),
             Belonging::ReleaseConfig(app, number) => format!("{app} {number}"),
+            Belonging::RegistryLogin(_, registry) => registry.to_string(),
         }
     }
 
@@ -52,6 +56,9 @@ impl Belonging<'_> {
             Belonging::Config(app) => format!("autostack\0config\0{app}"),
             Belonging::ReleaseConfig(app, number) => {
                 format!("autostack\0release-config\0{app}\0{}", number.0)
+            }
+            Belonging::RegistryLogin(app, registry) => {
+                format!("autostack\0registry-login\0{}\0{registry}", app.map_or("", AppName::as_str))
             }
         }
     }

@@ -20,11 +20,15 @@ pub(crate) const RELEASES: Records<(&str, u32), Release> = Records::new("release
 /// … deployment.
 pub(crate) const DEPLOYMENTS: Records<&str, Deployment> = Records::new("deployments");
 
-// Sealed config (`seal.rs`), by …
+// Sealed (`seal.rs`), by …
 /// … app: what its next release gets.
 pub(crate) const CONFIG: TableDefinition<&str, &[u8]> = TableDefinition::new("config");
 /// … app and number: what a release was made with.
 pub(crate) const RELEASE_CONFIG: TableDefinition<(&str, u32), &[u8]> = TableDefinition::new("release_config");
+
+/// … app, empty for the host, and registry: the login there.
+pub(crate) const REGISTRY_LOGINS: TableDefinition<(&str, &str), &[u8]> =
+    TableDefinition::new("registry_logins");
 
 // Indexes, changed in the transaction that changes what they point to.
 /// Address in lower case → user.
@@ -51,6 +55,7 @@ pub(crate) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
     DEPLOYMENTS.write(txn)?;
     txn.open_table(CONFIG)?;
     txn.open_table(RELEASE_CONFIG)?;
+    txn.open_table(REGISTRY_LOGINS)?;
     txn.open_table(USERS_BY_EMAIL)?;
     txn.open_table(DEPLOYMENTS_BY_APP)?;
     txn.open_table(UNFINISHED)?;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use autostack_domain::{
-    App, AppName, Deployment, DeploymentId, DeploymentState, EnvMap, Failure, FailureKind, Release,
-    ReleaseNumber, ReleaseSource, Source, SshKeyRecord, Stage, StageRecord, UnixMillis, User, UserId, limits,
-    permission::Role,
+    App, AppName, Deployment, DeploymentId, DeploymentState, EnvMap, Failure, FailureKind, RegistryLogin,
+    Release, ReleaseNumber, ReleaseSource, Source, SshKeyRecord, Stage, StageRecord, UnixMillis, User,
+    UserId, limits, permission::Role,
 };
 
 use crate::{Store, StoreError};
@@ -406,4 +406,36 @@ async fn verbs_are_called_from_async_code() {
     let (_home, store) = shop();
     let apps = store.call(|store| store.apps()).await.unwrap();
     assert_eq!(apps, [app("shop")]);
+}
+
+#[test]
+fn an_app_logs_in_with_its_own_login_before_the_hosts() {
+    let (_home, store) = shop();
+    let (shop, registry) = (app_name("shop"), "ghcr.io".parse().unwrap());
+    let login = |username: &str| RegistryLogin::new("ghcr.io".parse().unwrap(), username, "hunter2").unwrap();
+    assert_eq!(store.registry_login(&shop, &registry).unwrap(), None);
+    store.set_registry_login(None, &login("host")).unwrap();
+    assert_eq!(store.registry_login(&shop, &registry).unwrap(), Some(login("host")));
+    store.set_registry_login(Some(&shop), &login("ada")).unwrap();
+    store.set_registry_login(Some(&shop), &login("bob")).unwrap();
+    assert_eq!(store.registry_login(&shop, &registry).unwrap(), Some(login("bob")));
+    assert_eq!(store.registry_logins(Some(&shop)).unwrap(), [login("bob")]);
+    assert_eq!(store.registry_logins(None).unwrap(), [login("host")]);
+    assert!(store.set_registry_login(Some(&app_name("other")), &login("x")).is_err());
+
+    store.destroy_app(&shop).unwrap();
+    store.create_app(&app("shop")).unwrap();
+    assert_eq!(store.registry_logins(Some(&shop)).unwrap(), [], "the next app of that name has no login");
+    assert!(store.remove_registry_login(None, &registry).unwrap());
+    assert!(!store.remove_registry_login(None, &registry).unwrap());
+}
+
+#[test]
+fn a_login_stands_in_the_store_sealed() {
+    let (home, store) = shop();
+    let login = RegistryLogin::new("ghcr.io".parse().unwrap(), "ada", "correct horse battery").unwrap();
+    store.set_registry_login(None, &login).unwrap();
+    drop(store);
+    let stored = std::fs::read(home.store()).unwrap();
+    assert!(!stored.windows(13).any(|part| part == b"correct horse"));
 }
