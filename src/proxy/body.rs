@@ -39,28 +39,44 @@ impl Progress {
     }
 }
 
-/// What the client sends, on its way to the app.
+/// What goes to the app.
 #[derive(Debug)]
-pub(crate) struct RequestBody {
-    incoming: Option<Incoming>,
-    progress: Option<Arc<Progress>>,
+pub(crate) struct RequestBody(Outgoing);
+
+#[derive(Debug)]
+enum Outgoing {
+    Empty,
+    /// What the client sends.
+    Client {
+        incoming: Incoming,
+        progress: Arc<Progress>,
+    },
+    /// What the proxy made itself; none once it is sent.
+    Whole(Option<Bytes>),
 }
 
 impl RequestBody {
     pub(crate) fn empty() -> Self {
-        Self { incoming: None, progress: None }
+        Self(Outgoing::Empty)
     }
 
     pub(crate) fn new(incoming: Incoming) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
-        Self { incoming: Some(incoming), progress: Some(Arc::default()) }
+        Self(Outgoing::Client { incoming, progress: Arc::default() })
     }
 
-    /// What counts its frames; none when there is no body.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self(Outgoing::Whole(Some(bytes)))
+    }
+
+    /// What counts the frames of the client's body; none when there is none.
     pub(crate) fn progress(&self) -> Option<Arc<Progress>> {
-        self.progress.as_ref().map(Arc::clone)
+        match &self.0 {
+            Outgoing::Client { progress, .. } => Some(Arc::clone(progress)),
+            Outgoing::Empty | Outgoing::Whole(_) => None,
+        }
     }
 }
 
@@ -72,25 +88,38 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        let frame = ready!(poll_data(incoming, cx));
-        if let Some(progress) = &self.progress {
-            progress.0.fetch_add(1, Ordering::Relaxed);
+        match &mut self.0 {
+            Outgoing::Empty => Poll::Ready(None),
+            Outgoing::Client { incoming, progress } => {
+                let frame = ready!(poll_data(incoming, cx));
+                progress.0.fetch_add(1, Ordering::Relaxed);
+                Poll::Ready(frame)
+            }
+            Outgoing::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        match &self.0 {
+            Outgoing::Empty => true,
+            Outgoing::Client { incoming, .. } => incoming.is_end_stream(),
+            Outgoing::Whole(bytes) => bytes.is_none(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        match &self.0 {
+            Outgoing::Empty => SizeHint::with_exact(0),
+            Outgoing::Client { incoming, .. } => incoming.size_hint(),
+            Outgoing::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+        }
     }
 }
 
 /// The next data frame; trailers are passed over.
-fn poll_data(
+pub(crate) fn poll_data(
     incoming: &mut Incoming,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {

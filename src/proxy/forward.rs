@@ -65,7 +65,7 @@ pub(crate) async fn forward(
 }
 
 /// `/path?query` of any target, as an origin server expects it.
-fn origin_form(uri: Uri) -> Uri {
+pub(crate) fn origin_form(uri: Uri) -> Uri {
     if uri.authority().is_none() {
         return uri;
     }
@@ -210,14 +210,16 @@ impl<'a> Attempt<'a> {
             Claimed::Endpoint(claim) => Ok(claim),
             Claimed::NoApp => Err(Page::no_app(self.outbound.name)),
             Claimed::NoInstance => Err(Page::no_instance()),
-            // The app became a folder of files between two attempts: the visitor's next request gets it.
-            Claimed::Exhausted | Claimed::Files(..) | Claimed::Outdated => Err(Page::unreachable()),
+            // The app became something else between two attempts: the visitor's next request gets that.
+            Claimed::Exhausted | Claimed::Files(..) | Claimed::Function(_) | Claimed::Outdated => {
+                Err(Page::unreachable())
+            }
         }
     }
 }
 
 /// Methods that may be repeated without another effect (RFC 9110, 9.2.2).
-fn is_idempotent(method: &Method) -> bool {
+pub(crate) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 

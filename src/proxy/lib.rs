@@ -3,8 +3,8 @@
 //! ```text
 //! server ─ accepts ─▶ guard ─ refuses hostile heads ─▶ hyper ─▶ service ─ host ─▶ table ─ claims an endpoint
 //!                                                                  │                       │
-//!                                                       pages ◀────┴──▶ static_files   forward ─▶ upstream
-//!                                                                                          └──▶ upgrade
+//!                                                       pages ◀────┼──▶ static_files   forward ─▶ upstream
+//!                                                                  └──▶ lambda             └──▶ upgrade
 //! ```
 //!
 //! In reading order:
@@ -22,6 +22,7 @@
 //! | `upstream` | connections to one endpoint, kept and reused |
 //! | `upgrade` | WebSocket and other upgrades, spliced |
 //! | `static_files`, `static_path`, `static_range` | folders of files |
+//! | [`lambda`] | functions: a request becomes an event, what is returned becomes the answer |
 //! | `pages` | what a visitor reads when there is no app to answer |
 //! | `metrics` | counters |
 //!
@@ -30,6 +31,7 @@
 //!   ended. An endpoint that was retired is never claimed: who looked it up a moment too early looks up again.
 //! - A request that could not be sent goes elsewhere; one that was sent is repeated only if it is idempotent,
 //!   has no body, and nothing was answered; and then once.
+//! - An instance of a function gets no second event before it has answered the first.
 //! - Nothing reaches an app that this crate has not parsed itself, strictly.
 //!
 //! Knows nothing of releases, instances or the store: only addresses and folders.
@@ -41,6 +43,7 @@ mod forward;
 mod guard;
 mod head;
 mod headers;
+pub mod lambda;
 mod limits;
 mod link;
 mod metrics;

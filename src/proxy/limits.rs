@@ -20,6 +20,17 @@ pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// Requests that came back unsent from kept connections before a new connection is opened.
 pub(crate) const UNSENT_MAX: usize = 3;
 
+/// Bytes of an event, JSON and all, that a function is invoked with: Lambda's own limit, 6 MiB. A body that is
+/// not text counts as it is sent, in base64: 4 for each 3 that the visitor sent.
+pub(crate) const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Bytes that a function may answer, JSON and all: Lambda's own limit, 6 MiB and 100.
+pub(crate) const RESULT_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
+/// Bytes of bodies that are held in memory at once for functions, which get and give them whole.
+pub(crate) const FUNCTION_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How long an instance of a function is taken for at work on one event: Lambda's longest, 15 minutes, and
+/// what the emulator needs to end it.
+pub(crate) const INVOCATION_TIME_MAX: Duration = Duration::from_secs(900 + 15);
+
 /// What the proxy allows. `ProxyLimits::default()` fits one host with 20,000 file descriptors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyLimits {
@@ -37,6 +48,11 @@ pub struct ProxyLimits {
     pub connect_timeout: Duration,
     /// From the last byte of the request to the head of the app's answer.
     pub answer_timeout: Duration,
+    /// Visitors who wait for one function, each instance of which works on one request at a time; further ones
+    /// are asked to come again.
+    pub function_waiting_max: usize,
+    /// How long a visitor waits until an instance of a function is free.
+    pub function_wait_timeout: Duration,
     /// Between two reads of an answer's body, and without a byte in either direction after an upgrade.
     pub stream_idle_timeout: Duration,
     /// How long an unused connection to an instance is kept. Below the 5 s after which Node.js and uvicorn
@@ -62,6 +78,8 @@ impl Default for ProxyLimits {
             write_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(120),
+            function_waiting_max: 256,
+            function_wait_timeout: Duration::from_secs(30),
             stream_idle_timeout: Duration::from_secs(3_600),
             pool_idle_timeout: Duration::from_secs(4),
             pool_unrepeatable_age_max: Duration::from_millis(500),

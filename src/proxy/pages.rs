@@ -91,6 +91,49 @@ impl Page {
         Page::new(StatusCode::GATEWAY_TIMEOUT, "app_timeout", message, next)
     }
 
+    /// The function failed on this request.
+    pub(crate) fn function_failed() -> Page {
+        let next = "Read the app's log: the function says there what went wrong.";
+        Page::new(StatusCode::BAD_GATEWAY, "function_failed", "The function failed on this request.", next)
+    }
+
+    /// The function, or the emulator around it, gave up.
+    pub(crate) fn function_timed_out() -> Page {
+        let message = "The function did not finish in its time.";
+        let next = "Read the app's log: it may be waiting for something.";
+        Page::new(StatusCode::GATEWAY_TIMEOUT, "function_timeout", message, next)
+    }
+
+    /// What the function returned is no HTTP response: `why` is a fragment.
+    pub(crate) fn function_answer_malformed(why: &'static str) -> Page {
+        let message = format!("What the function returned is not an HTTP response: {why}.");
+        let next = "Return statusCode, headers, cookies, body and isBase64Encoded as API Gateway's payload format 2.0 has them.";
+        Page::new(StatusCode::BAD_GATEWAY, "function_answer_malformed", message, next)
+    }
+
+    /// Every instance is at work and too many wait, or for too long.
+    pub(crate) fn function_busy() -> Page {
+        let message = "Every instance of the function is at work.";
+        let next = "Try again in a few seconds; if it persists, scale the app up.";
+        let page = Page::new(StatusCode::SERVICE_UNAVAILABLE, "function_busy", message, next);
+        Page { retry_after_s: Some(2), ..page }
+    }
+
+    /// The event made of the request would be larger than a function may get.
+    pub(crate) fn event_too_large() -> Page {
+        let message =
+            "The request is larger than a function can receive: 6 MiB, or 4.5 MiB of what is not text.";
+        let next = "Send less at once, or upload large files to a store and send the address.";
+        Page::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message, next)
+    }
+
+    /// A function answers requests; there is nobody to keep a connection.
+    pub(crate) fn function_has_no_upgrade() -> Page {
+        let message = "This app is a function: it answers requests and cannot keep a WebSocket open.";
+        let next = "Use plain requests, or deploy an app with a web process for WebSockets.";
+        Page::new(StatusCode::NOT_IMPLEMENTED, "websocket_not_supported", message, next)
+    }
+
     /// The client's own body broke off.
     pub(crate) fn broken_request() -> Page {
         let message = "The request's body ended before its end.";

@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use crate::{
     claim::Retired,
     headers::RequestIds,
-    limits::ProxyLimits,
+    lambda::Memory,
+    limits::{FUNCTION_MEMORY_BYTES_MAX, ProxyLimits},
     metrics::{Metrics, MetricsSnapshot},
     server,
     table::{Replaced, RouteTable},
@@ -26,6 +27,8 @@ pub struct Proxy {
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
     pub(crate) request_ids: RequestIds,
+    /// What bodies for and from functions may still take.
+    pub(crate) function_memory: Memory,
 }
 
 impl Proxy {
@@ -38,6 +41,7 @@ impl Proxy {
             tasks,
             metrics: Metrics::default(),
             request_ids: RequestIds::new(),
+            function_memory: Memory::new(FUNCTION_MEMORY_BYTES_MAX),
         })
     }
 

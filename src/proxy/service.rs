@@ -11,6 +11,7 @@ use crate::{
     forward::{self, Outbound},
     head::split_port,
     headers::Client,
+    lambda,
     link::{Call, Link},
     pages::Page,
     proxy::Proxy,
@@ -66,6 +67,10 @@ async fn route(visitor: &Arc<Visitor>, call: &Call, request: Request<Incoming>) 
         Claimed::Endpoint(claim) => {
             let outbound = Outbound { visitor, call, name, host: &host };
             forward::forward(outbound, request, claim).await
+        }
+        Claimed::Function(function) => {
+            let outbound = Outbound { visitor, call, name, host: &host };
+            lambda::answer(outbound, request, &function).await
         }
         Claimed::Files(site, claim) => static_files::answer(&visitor.proxy, &site, claim, &request).await,
         Claimed::NoApp => Page::no_app(name).answer(accept),

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -19,6 +20,7 @@ use autostack_domain::{
 
 use crate::{
     claim::{Claim, FilesClaim, InFlight, Retired},
+    lambda::{Function, Turn},
     upstream::Endpoint,
 };
 
@@ -40,6 +42,7 @@ pub(crate) struct Route {
 #[derive(Debug)]
 enum Answerer {
     Endpoints { all: Vec<Arc<Endpoint>>, next: AtomicUsize },
+    Function { all: Vec<Arc<Endpoint>>, next: AtomicUsize, function: Arc<Function> },
     Files { site: Arc<Site>, in_flight: Arc<InFlight> },
 }
 
@@ -58,11 +61,28 @@ pub(crate) enum Claimed {
     Endpoint(Claim),
     /// A folder, claimed.
     Files(Arc<Site>, FilesClaim),
+    /// A function. Nothing is claimed yet: see [`RouteTable::take_turn`].
+    Function(Arc<Function>),
     /// The host belongs to nobody.
     NoApp,
     /// The app has no instance that is ready.
     NoInstance,
     /// Every instance of the app was tried.
+    Exhausted,
+    /// What was found has been retired since: look up in the new table.
+    Outdated,
+}
+
+/// What asking for a turn on a function gave.
+#[derive(Debug)]
+pub(crate) enum Turned {
+    /// An instance that does nothing else, claimed.
+    Taken(Turn),
+    /// Every instance is at work.
+    Busy,
+    /// There is no function at this host (any more), or no instance of it; the look-up says which.
+    Gone,
+    /// Every instance was tried.
     Exhausted,
     /// What was found has been retired since: look up in the new table.
     Outdated,
@@ -80,11 +100,36 @@ impl RouteTable {
                 Some(claim) => Claimed::Files(Arc::clone(site), claim),
                 None => Claimed::Outdated,
             },
-            Answerer::Endpoints { all, .. } if all.is_empty() => Claimed::NoInstance,
+            Answerer::Endpoints { all, .. } | Answerer::Function { all, .. } if all.is_empty() => {
+                Claimed::NoInstance
+            }
+            Answerer::Function { function, .. } => Claimed::Function(Arc::clone(function)),
             Answerer::Endpoints { all, next } => match choose(all, next, tried) {
                 Some(endpoint) => Claim::on(endpoint).map_or(Claimed::Outdated, Claimed::Endpoint),
                 None => Claimed::Exhausted,
             },
+        }
+    }
+
+    /// Claims an instance of the function at `host` that is not at work, passing over those already `tried`.
+    pub(crate) fn take_turn(&self, host: &str, tried: &[Arc<Endpoint>]) -> Turned {
+        let Some(Answerer::Function { all, next, function }) =
+            self.hosts.get(host).map(|route| &route.target)
+        else {
+            return Turned::Gone;
+        };
+        if all.is_empty() {
+            return Turned::Gone;
+        }
+        let first = next.fetch_add(1, Ordering::Relaxed);
+        let mut untried = in_turn(all, first, tried).peekable();
+        if untried.peek().is_none() {
+            return Turned::Exhausted;
+        }
+        match untried.find_map(|endpoint| Turn::on(endpoint, function)) {
+            Some(Ok(turn)) => Turned::Taken(turn),
+            Some(Err(_retired)) => Turned::Outdated,
+            None => Turned::Busy,
         }
     }
 
@@ -107,16 +152,15 @@ impl RouteTable {
             free
         });
         let target = match given.target {
-            Target::Endpoints(addresses) | Target::Lambda(addresses) => {
-                let known = |address: &_| old.and_then(|old| old.endpoint(address));
-                let mut all: Vec<Arc<Endpoint>> = Vec::with_capacity(addresses.len());
-                for address in addresses {
-                    if all.iter().all(|endpoint| endpoint.address != address) {
-                        all.push(known(&address).unwrap_or_else(|| Arc::new(Endpoint::new(address))));
-                    }
-                }
-                Answerer::Endpoints { all, next: AtomicUsize::new(0) }
+            Target::Endpoints(addresses) => {
+                Answerer::Endpoints { all: endpoints(old, addresses), next: AtomicUsize::new(0) }
             }
+            Target::Lambda(addresses) => Answerer::Function {
+                all: endpoints(old, addresses),
+                next: AtomicUsize::new(0),
+                // Who waits for the function goes on waiting in the same line.
+                function: old.and_then(Route::function).unwrap_or_else(|| Function::new(given.app.clone())),
+            },
             Target::Static { root, not_found, single_page } => Answerer::Files {
                 site: Arc::new(Site { root, not_found, single_page }),
                 in_flight: Arc::new(InFlight::default()),
@@ -149,20 +193,27 @@ impl RouteTable {
 }
 
 impl Route {
-    fn endpoint(&self, address: &std::net::SocketAddr) -> Option<Arc<Endpoint>> {
+    fn endpoint(&self, address: &SocketAddr) -> Option<Arc<Endpoint>> {
         match &self.target {
-            Answerer::Endpoints { all, .. } => {
+            Answerer::Endpoints { all, .. } | Answerer::Function { all, .. } => {
                 all.iter().find(|endpoint| endpoint.address == *address).map(Arc::clone)
             }
             Answerer::Files { .. } => None,
         }
     }
 
+    fn function(&self) -> Option<Arc<Function>> {
+        match &self.target {
+            Answerer::Function { function, .. } => Some(Arc::clone(function)),
+            Answerer::Endpoints { .. } | Answerer::Files { .. } => None,
+        }
+    }
+
     fn described(&self) -> AppRoute {
+        let addresses = |all: &[Arc<Endpoint>]| all.iter().map(|endpoint| endpoint.address).collect();
         let target = match &self.target {
-            Answerer::Endpoints { all, .. } => {
-                Target::Endpoints(all.iter().map(|endpoint| endpoint.address).collect())
-            }
+            Answerer::Endpoints { all, .. } => Target::Endpoints(addresses(all)),
+            Answerer::Function { all, .. } => Target::Lambda(addresses(all)),
             Answerer::Files { site, .. } => Target::Static {
                 root: site.root.clone(),
                 not_found: site.not_found.clone(),
@@ -173,12 +224,34 @@ impl Route {
     }
 }
 
+/// An endpoint for each address, once; those that the app has already, with their connections and counts.
+fn endpoints(old: Option<&Route>, addresses: Vec<SocketAddr>) -> Vec<Arc<Endpoint>> {
+    let known = |address: &_| old.and_then(|old| old.endpoint(address));
+    let mut all: Vec<Arc<Endpoint>> = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        if all.iter().all(|endpoint| endpoint.address != address) {
+            all.push(known(&address).unwrap_or_else(|| Arc::new(Endpoint::new(address))));
+        }
+    }
+    all
+}
+
+/// All that were not tried, beginning with the one whose turn it is.
+fn in_turn<'a>(
+    all: &'a [Arc<Endpoint>],
+    first: usize,
+    tried: &'a [Arc<Endpoint>],
+) -> impl Iterator<Item = &'a Arc<Endpoint>> + Clone {
+    let is_new = |endpoint: &&Arc<Endpoint>| !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
+    (0..all.len()).map(move |step| &all[first.wrapping_add(step) % all.len()]).filter(is_new)
+}
+
 /// Least loaded of two. The first is taken in turn, so that equal ones get equal shares; the second is
 /// another one, in turn as well.
 fn choose<'a>(
     all: &'a [Arc<Endpoint>],
     next: &AtomicUsize,
-    tried: &[Arc<Endpoint>],
+    tried: &'a [Arc<Endpoint>],
 ) -> Option<&'a Arc<Endpoint>> {
     if let [only] = all
         && tried.is_empty()
@@ -186,8 +259,7 @@ fn choose<'a>(
         return Some(only);
     }
     let turn = next.fetch_add(1, Ordering::Relaxed);
-    let is_new = |endpoint: &&Arc<Endpoint>| !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
-    let mut in_turn = (0..all.len()).map(|step| &all[(turn.wrapping_add(step)) % all.len()]).filter(is_new);
+    let mut in_turn = in_turn(all, turn, tried);
     let first = in_turn.next()?;
     let others = in_turn.clone().count();
     let second = if others == 0 { None } else { in_turn.nth((turn / all.len()) % others) };
@@ -199,13 +271,18 @@ fn choose<'a>(
 
 /// What a change took out of the table, not yet turned away: that happens after the swap.
 #[derive(Debug, Default)]
-pub(crate) struct Replaced(Retired);
+pub(crate) struct Replaced {
+    retired: Retired,
+    /// Those who wait for these look again: there may be more instances now, or others.
+    functions: Vec<Arc<Function>>,
+}
 
 impl Replaced {
     fn between(old: Option<&Route>, new: Option<&Route>) -> Replaced {
         let mut retired = Retired::default();
+        let functions = old.and_then(Route::function).into_iter().collect();
         match old.map(|old| &old.target) {
-            Some(Answerer::Endpoints { all, .. }) => {
+            Some(Answerer::Endpoints { all, .. } | Answerer::Function { all, .. }) => {
                 let is_gone = |endpoint: &&Arc<Endpoint>| {
                     new.is_none_or(|new| new.endpoint(&endpoint.address).is_none())
                 };
@@ -214,24 +291,28 @@ impl Replaced {
             Some(Answerer::Files { in_flight, .. }) => retired.files.push(Arc::clone(in_flight)),
             None => {}
         }
-        Replaced(retired)
+        Replaced { retired, functions }
     }
 
     pub(crate) fn join(&mut self, other: Replaced) {
-        self.0.endpoints.extend(other.0.endpoints);
-        self.0.files.extend(other.0.files);
+        self.retired.endpoints.extend(other.retired.endpoints);
+        self.retired.files.extend(other.retired.files);
+        self.functions.extend(other.functions);
     }
 
     /// Turns new requests away from what was taken out. Only after the new table is in place: a request
     /// that is turned away looks there.
     pub(crate) fn retire(self) -> Retired {
-        for endpoint in &self.0.endpoints {
+        for endpoint in &self.retired.endpoints {
             endpoint.retire();
         }
-        for files in &self.0.files {
+        for files in &self.retired.files {
             files.retire();
         }
-        self.0
+        for function in &self.functions {
+            function.changed();
+        }
+        self.retired
     }
 }
 

@@ -59,6 +59,11 @@ impl Asked {
     }
 }
 
+/// Whether a client asks for a WebSocket.
+pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(header::UPGRADE).iter().any(|protocol| has_token(protocol, b"websocket"))
+}
+
 fn has_token(value: &HeaderValue, token: &[u8]) -> bool {
     value.as_bytes().split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(token))
 }

@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     body::RequestBody,
     claim::InFlight,
+    lambda::AtWork,
     limits::{HEAD_BYTES_MAX, HEADERS_MAX},
     proxy::Proxy,
 };
@@ -33,6 +34,8 @@ pub(crate) struct Endpoint {
     pub(crate) requests: InFlight,
     /// Connections open to it, unused ones included.
     pub(crate) connections: InFlight,
+    /// Whether it works on an event; only for instances of functions.
+    pub(crate) at_work: AtWork,
     pool: Mutex<Pool>,
 }
 
@@ -88,6 +91,7 @@ impl Endpoint {
             address,
             requests: InFlight::default(),
             connections: InFlight::default(),
+            at_work: AtWork::default(),
             pool: Mutex::default(),
         }
     }
