@@ -21,6 +21,9 @@ pub const IMAGE_REFERENCE_BYTES_MAX: usize = 512;
 /// Bytes of the user or of the password of a registry; tokens of cloud registries are about 2 KiB.
 pub const REGISTRY_LOGIN_BYTES_MAX: usize = 16 * 1024;
 
+/// Bytes of an archive of an image that is sent over a connection.
+pub const IMAGE_ARCHIVE_BYTES_MAX: u64 = 32 << 30;
+
 /// Ref updates that one push may carry.
 pub const REF_UPDATES_PER_PUSH_MAX: usize = 1_000;
 /// Push options that one push may carry.
