@@ -1,37 +1,108 @@
-//! Source tree → plan: which recipe fits, what the Procfile and `app.json` say over it.
+//! Source tree → plan: which folder is the app, which recipe fits, what the Procfile and `app.json` say over
+//! it.
 //!
-//! The order is the ecosystem's (nixpacks, Heroku): Node.js, Python, then what needs no tool at all. Where a
-//! tree is both Node.js and Python, the Procfile decides, and without one the side that says how to start.
+//! The order is the ecosystem's (nixpacks, Heroku): PHP, Go, Java, Rust, Ruby and Deno, whose trees often have
+//! a `package.json` for their assets; Node.js, Python, then what needs no tool at all. Where a tree is of
+//! several languages, the Procfile decides; without one, between Node.js and Python, the side that says how to
+//! start.
 
 use std::path::Path;
 
 use autostack_domain::{
-    Failure, FailureKind, Stage,
+    EnvMap, Failure, FailureKind, Stage,
     app_json::{self, AppJson},
     names::Invalid,
     procfile::{self, Procfile},
 };
 
 use crate::{
-    draft::{Context, Draft, bad_app_file},
-    plan::{BuildPlan, Step},
-    recipes::{commands, fallback, node, python, static_site},
+    draft::{Around, Context, Draft, bad_app_file},
+    folder,
+    plan::{BuildPlan, Recipe, Step},
+    recipes::{commands, deno, fallback, go, java, node, php, python, ruby, rust, static_site},
     source::{Source, SourceError},
     toolchains::Toolchains,
 };
 
+/// Decides how the app in `dir` is built and started, for an app whose config says nothing about it.
+///
+/// # Errors
+/// Those of [`plan_with`].
+pub fn plan(dir: &Path, tools: &Toolchains) -> Result<BuildPlan, Failure> {
+    plan_with(dir, &EnvMap::new(), tools)
+}
+
 /// Decides how the app in `dir` is built and started. Reads a few small files and writes nothing.
+///
+/// The app is the folder that `AUTOSTACK_BUILD_DIR` of its config names; without it the tree itself, or, where
+/// that is no app, the only folder that is one.
 ///
 /// # Errors
 /// [`FailureKind::BadAppFile`] where a file of the app does not parse, [`FailureKind::NoRecipe`] where
-/// nothing fits, [`FailureKind::MissingTool`] where the host lacks a program; each at [`Stage::Detect`].
-pub fn plan(dir: &Path, tools: &Toolchains) -> Result<BuildPlan, Failure> {
-    let source = Source::open(dir).map_err(|error| unreadable(&error))?;
-    let procfile = read(&source, "Procfile", procfile::parse)?;
-    let app_json = read(&source, "app.json", app_json::parse)?.unwrap_or_default();
+/// nothing fits or several folders do, [`FailureKind::MissingTool`] where the host lacks a program; each at
+/// [`Stage::Detect`].
+pub fn plan_with(dir: &Path, config: &EnvMap, tools: &Toolchains) -> Result<BuildPlan, Failure> {
+    let top = Source::open(dir).map_err(|error| unreadable(&error))?;
+    if let Some(folder) = folder::asked(config)? {
+        let source = folder::open(&top, &folder)?;
+        let mut plan = plan_tree(&source, Some(Around { top: &top, folder: &folder }), tools)?;
+        plan.reasons.insert(0, format!("{}={folder}: that folder is the app", folder::VARIABLE));
+        for file in ["Procfile", "app.json"].into_iter().filter(|file| top.has_file(file)) {
+            plan.warnings.push(format!("{file} at the top is not used: that of {folder} counts"));
+        }
+        return Ok(plan);
+    }
+    match plan_tree(&top, None, tools) {
+        Err(refused) if refused.kind == FailureKind::NoRecipe => plan_only_folder(&top, refused, tools),
+        planned => planned,
+    }
+}
+
+/// The plan of the only folder that is an app. What is vague (a library, a folder of files) counts where
+/// nothing else does.
+fn plan_only_folder(top: &Source, refused: Failure, tools: &Toolchains) -> Result<BuildPlan, Failure> {
+    let mut apps = Vec::new();
+    let mut vague = Vec::new();
+    for folder in folder::candidates(top) {
+        let Some(source) = top.folder(&folder) else { continue };
+        match draft_tree(&source, Some(Around { top, folder: &folder }), tools) {
+            Err(failure) if failure.kind == FailureKind::NoRecipe => {}
+            Ok(drafted) if drafted.0.is_vague => vague.push((folder, Ok(drafted))),
+            drafted => apps.push((folder, drafted)),
+        }
+    }
+    let mut found = if apps.is_empty() { vague } else { apps };
+    match found.pop() {
+        None => Err(refused),
+        Some((folder, drafted)) if found.is_empty() => {
+            let (mut draft, app_json) = drafted?;
+            draft.reasons.insert(0, format!("The app is in {folder}/: nothing at the top is one"));
+            Ok(finish(draft, Some(Around { top, folder: &folder }), app_json))
+        }
+        Some((last, _)) => {
+            let mut folders: Vec<String> = found.into_iter().map(|(folder, _)| folder).collect();
+            folders.push(last);
+            Err(folder::ambiguous(&folders).evidence(refused.evidence))
+        }
+    }
+}
+
+fn plan_tree(source: &Source, around: Option<Around>, tools: &Toolchains) -> Result<BuildPlan, Failure> {
+    let (draft, app_json) = draft_tree(source, around, tools)?;
+    Ok(finish(draft, around, app_json))
+}
+
+/// What the recipe and the Procfile say, and what `app.json` will have over it.
+fn draft_tree(
+    source: &Source,
+    around: Option<Around>,
+    tools: &Toolchains,
+) -> Result<(Draft, AppJson), Failure> {
+    let procfile = read(source, "Procfile", procfile::parse)?;
+    let app_json = read(source, "app.json", app_json::parse)?.unwrap_or_default();
     let has_procfile = procfile.is_some();
     let procfile = procfile.unwrap_or_default();
-    let context = Context { source: &source, tools, procfile: &procfile };
+    let context = Context { source, tools, procfile: &procfile, around };
 
     let mut draft = choose(&context, has_procfile)?;
     if has_procfile {
@@ -45,16 +116,38 @@ pub fn plan(dir: &Path, tools: &Toolchains) -> Result<BuildPlan, Failure> {
         draft.static_site = None;
     }
     commands::check(&context, &mut draft)?;
-    finish(draft, app_json)
+    Ok((draft, app_json))
 }
+
+/// A language whose trees may have a `package.json` or Python sources beside it.
+struct Kind {
+    recipe: Recipe,
+    fits: fn(&Context) -> bool,
+    draft: fn(&Context) -> Result<Draft, Failure>,
+}
+
+/// In the order in which they are looked for.
+const KINDS: [Kind; 6] = [
+    Kind { recipe: Recipe::Php, fits: php::fits, draft: php::draft },
+    Kind { recipe: Recipe::Go, fits: go::fits, draft: go::draft },
+    Kind { recipe: Recipe::Java, fits: java::fits, draft: java::draft },
+    Kind { recipe: Recipe::Rust, fits: rust::fits, draft: rust::draft },
+    Kind { recipe: Recipe::Ruby, fits: ruby::fits, draft: ruby::draft },
+    Kind { recipe: Recipe::Deno, fits: deno::fits, draft: deno::draft },
+];
 
 /// The recipe that fits.
 fn choose(context: &Context, has_procfile: bool) -> Result<Draft, Failure> {
     let package = node::package(context)?;
     let python = python::Markers::look(context);
-    let (prefers_node, prefers_python) = commands::preferences(context);
+    let prefers_python = commands::prefers(context, Recipe::Python);
+    let prefers_node = commands::prefers(context, Recipe::Node) || commands::prefers(context, Recipe::Bun);
     let node_starts = package.as_ref().is_some_and(|package| package.says_how_to_start(context));
 
+    let is_theirs = (prefers_node && package.is_some()) || (prefers_python && python.is_any());
+    if !is_theirs && let Some(kind) = kind_of(context, node_starts || python.is_project()) {
+        return draft_kind(context, kind, package.as_ref());
+    }
     if let Some(package) = &package {
         let is_python = python.is_project() && (prefers_python || (!prefers_node && !node_starts));
         if is_python {
@@ -80,8 +173,31 @@ fn choose(context: &Context, has_procfile: bool) -> Result<Draft, Failure> {
     fallback::shell(context).ok_or_else(|| fallback::no_recipe(context))
 }
 
+/// The language that marks the tree: the one that the Procfile speaks, else the first. Rust is often a part
+/// of a package for another language, so it steps back behind one that can be started.
+fn kind_of(context: &Context, others_start: bool) -> Option<&'static Kind> {
+    let found: Vec<&Kind> = KINDS.iter().filter(|kind| (kind.fits)(context)).collect();
+    let preferred = found.iter().find(|kind| commands::prefers(context, kind.recipe));
+    preferred.or_else(|| found.iter().find(|kind| kind.recipe != Recipe::Rust || !others_start)).copied()
+}
+
+/// Drafts a plan, with the assets that a `package.json` beside it builds.
+fn draft_kind(context: &Context, kind: &Kind, package: Option<&node::Package>) -> Result<Draft, Failure> {
+    let mut draft = match (kind.draft)(context) {
+        // A Gemfile that only helps to write a site.
+        Err(refused) if refused.kind == FailureKind::NoRecipe && static_site::is_site(context) => {
+            return static_site::draft(context);
+        }
+        drafted => drafted?,
+    };
+    if let Some(package) = package.filter(|package| package.builds() && kind.recipe != Recipe::Deno) {
+        node::put_assets_before(context, package, &mut draft)?;
+    }
+    Ok(draft)
+}
+
 /// Puts `app.json` over what the recipe decided.
-fn finish(mut draft: Draft, app_json: AppJson) -> Result<BuildPlan, Failure> {
+fn finish(mut draft: Draft, around: Option<Around>, app_json: AppJson) -> BuildPlan {
     if let Some(command) = app_json.predeploy {
         draft.steps.push(Step::new("Running scripts.dokku.predeploy", command));
     }
@@ -99,8 +215,13 @@ fn finish(mut draft: Draft, app_json: AppJson) -> Result<BuildPlan, Failure> {
     if !strays.is_empty() {
         draft.warn(format!("app.json: no such process type: {}", strays.join(", ")));
     }
-    Ok(BuildPlan {
+    if let Some(around) = around {
+        folder::lead_into(around.folder, &mut draft);
+    }
+    folder::add_top(&mut draft);
+    BuildPlan {
         recipe: draft.recipe,
+        root: around.map(|around| around.folder.to_owned()).unwrap_or_default(),
         reasons: draft.reasons,
         warnings: draft.warnings,
         tools: draft.tools,
@@ -111,7 +232,7 @@ fn finish(mut draft: Draft, app_json: AppJson) -> Result<BuildPlan, Failure> {
         static_site: draft.static_site,
         checks: app_json.checks,
         formation_asked: app_json.formation,
-    })
+    }
 }
 
 /// Reads a file that the app may bring.

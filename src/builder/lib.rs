@@ -5,7 +5,8 @@
 //! | module | holds |
 //! |---|---|
 //! | `plan` | [`BuildPlan`]: everything that follows from the source tree, as data |
-//! | `detect` | [`plan()`]: which recipe fits; the Procfile and `app.json` over it |
+//! | `detect` | [`plan()`], [`plan_with`]: which recipe fits; the Procfile and `app.json` over it |
+//! | `folder` | which folder of the tree is the app |
 //! | `recipes` | one file a kind of app |
 //! | `draft` | a plan in the making, and what recipes may look at |
 //! | `source` | the source tree, read within bounds |
@@ -28,6 +29,7 @@ mod detect;
 mod diagnose;
 mod draft;
 mod environment;
+mod folder;
 mod leftovers;
 mod plan;
 mod process;
@@ -42,6 +44,6 @@ mod tree;
 mod scenarios;
 
 pub use builder::Builder;
-pub use detect::plan;
+pub use detect::{plan, plan_with};
 pub use plan::{BuildPlan, CacheFolder, Recipe, Reuse, Step, Tool};
 pub use toolchains::Toolchains;

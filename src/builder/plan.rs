@@ -17,6 +17,20 @@ pub enum Recipe {
     Node,
     /// Python: `requirements.txt`, `pyproject.toml`, a script.
     Python,
+    /// Node.js's kin that installs and runs with Bun: `bun.lock`.
+    Bun,
+    /// Deno: `deno.json`, or sources that import by address.
+    Deno,
+    /// Go: `go.mod`, `go.work`, a `main.go`.
+    Go,
+    /// Java and its kin on the JVM: `pom.xml`, `gradlew`.
+    Java,
+    /// PHP: `composer.json`, `index.php`.
+    Php,
+    /// Ruby: `Gemfile`.
+    Ruby,
+    /// Rust: `Cargo.toml`.
+    Rust,
     /// Only a Procfile: the commands run as they are, nothing is built.
     Procfile,
     /// Only a `start.sh`.
@@ -30,6 +44,13 @@ impl fmt::Display for Recipe {
         f.write_str(match self {
             Recipe::Node => "Node.js",
             Recipe::Python => "Python",
+            Recipe::Bun => "Bun",
+            Recipe::Deno => "Deno",
+            Recipe::Go => "Go",
+            Recipe::Java => "Java",
+            Recipe::Php => "PHP",
+            Recipe::Ruby => "Ruby",
+            Recipe::Rust => "Rust",
             Recipe::Procfile => "Procfile",
             Recipe::Shell => "Shell script",
             Recipe::Static => "Static site",
@@ -43,6 +64,11 @@ impl fmt::Display for Recipe {
 pub struct BuildPlan {
     /// The recipe that decided.
     pub recipe: Recipe,
+    /// The folder of the tree that is the app, without a slash at either end; empty for the tree itself.
+    /// Commands and paths of the plan lead into it by themselves: they are run and resolved at the top of the
+    /// artifact, whatever stands here.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub root: String,
     /// Why, for people, a line each: `package-lock.json found: npm ci`.
     pub reasons: Vec<String>,
     /// What the app should be told before it goes wrong: an ignored key, a missing pin.
@@ -72,6 +98,10 @@ pub struct Tool {
     pub name: String,
     /// The file of the app that asks for it.
     pub needed_for: String,
+    /// The version that the app asks for, as written: `>=20`, `3.12`, `^8.2`. A host has the version that it
+    /// has; an image can choose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// One command line of the build, run by `/bin/sh -c` in the artifact.

@@ -65,6 +65,16 @@ impl Source {
         Ok(Self { root })
     }
 
+    /// Opens a folder of the tree as a tree of its own; `None` if there is no such folder. Neither `..` nor a
+    /// symlink leads to one.
+    pub(crate) fn folder(&self, path: &str) -> Option<Self> {
+        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return None;
+        }
+        let root = self.open_inside(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY).ok()?;
+        Some(Self { root })
+    }
+
     fn open_inside(&self, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
         // O_NONBLOCK: a FIFO without a writer must not hold up the agent.
@@ -164,6 +174,11 @@ mod tests {
         }
         assert_eq!(source.list(""), ["Procfile", "dir", "inner", "sub/"]);
         assert_eq!(source.list("dir"), [""; 0]);
+        assert!(source.folder("sub").unwrap().has_file("file"));
+        assert!(source.folder("sub").unwrap().read("../Procfile").unwrap().is_none());
+        for path in ["dir", "..", "sub/..", "/etc", "absent", "sub/file", ""] {
+            assert!(source.folder(path).is_none(), "{path}");
+        }
     }
 
     #[test]

@@ -10,35 +10,78 @@ use crate::{
 /// The folder of small helpers that a build may put into the artifact.
 const HELPERS: &str = ".autostack/bin";
 
-const NODE_WORDS: [&str; 7] = ["node", "npm", "npx", "pnpm", "tsx", "ts-node", "yarn"];
-const PYTHON_WORDS: [&str; 12] = [
-    "celery",
-    "daphne",
-    "fastapi",
-    "flask",
-    "gunicorn",
-    "hypercorn",
-    "poetry",
-    "python",
-    "python3",
-    "streamlit",
-    "uv",
-    "uvicorn",
+/// Programs that tell which language a command line is of. What the compiled ones build has any name.
+const WORDS: [(Recipe, &[&str]); 9] = [
+    (Recipe::Bun, &["bun", "bunx"]),
+    (Recipe::Deno, &["deno"]),
+    (Recipe::Go, &["go"]),
+    (Recipe::Java, &["java"]),
+    (Recipe::Node, &["node", "npm", "npx", "pnpm", "tsx", "ts-node", "yarn"]),
+    (Recipe::Php, &["php", "vendor/bin/heroku-php-apache2", "vendor/bin/heroku-php-nginx"]),
+    (
+        Recipe::Python,
+        &[
+            "celery",
+            "daphne",
+            "fastapi",
+            "flask",
+            "gunicorn",
+            "hypercorn",
+            "poetry",
+            "python",
+            "python3",
+            "streamlit",
+            "uv",
+            "uvicorn",
+        ],
+    ),
+    (
+        Recipe::Ruby,
+        &[
+            "bin/rails",
+            "bundle",
+            "falcon",
+            "puma",
+            "rackup",
+            "rails",
+            "rake",
+            "ruby",
+            "sidekiq",
+            "thin",
+            "unicorn",
+        ],
+    ),
+    (Recipe::Rust, &["cargo"]),
 ];
 
 /// Programs that no recipe brings: if a command line starts with one, the host must have it.
-const RUNTIMES: [&str; 11] =
-    ["bun", "deno", "dotnet", "java", "node", "npm", "npx", "perl", "php", "python3", "ruby"];
+const RUNTIMES: [&str; 14] = [
+    "bun", "bundle", "cargo", "deno", "dotnet", "go", "java", "node", "npm", "npx", "perl", "php", "python3",
+    "ruby",
+];
 
-/// Whether the Procfile's commands are of Node.js, and whether they are of Python.
-pub(crate) fn preferences(context: &Context) -> (bool, bool) {
+/// Whether the Procfile's commands are of a language: those of `web`, where it has that.
+pub(crate) fn prefers(context: &Context, recipe: Recipe) -> bool {
     let commands: Vec<&str> = match context.procfile_web() {
         Some(web) => vec![web],
         None => context.procfile.0.values().map(String::as_str).collect(),
     };
-    let mentions =
-        |words: &[&str]| commands.iter().filter_map(|line| program(line)).any(|word| words.contains(&word));
-    (mentions(&NODE_WORDS), mentions(&PYTHON_WORDS))
+    let words = WORDS.into_iter().find(|(of, _)| *of == recipe).map_or(&[][..], |(_, words)| words);
+    commands
+        .iter()
+        .filter_map(|line| program(line))
+        .any(|word| words.contains(&word.trim_start_matches("./")))
+}
+
+/// The file that the Procfile's `web` starts, where it is one of the app's own that is not there yet: the build
+/// is to make it.
+pub(crate) fn missing_program(context: &Context) -> Option<String> {
+    let program = program(context.procfile_web()?)?;
+    let is_path = program.starts_with("./") || program.contains('/');
+    let path = program.trim_start_matches("./");
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte));
+    let is_inside = !path.starts_with('/') && !path.split('/').any(|part| part == ".." || part.is_empty());
+    (is_path && is_plain && is_inside && !context.source.has_file(path)).then(|| path.to_owned())
 }
 
 /// The program that a command line starts, past assignments, `exec` and `env`.

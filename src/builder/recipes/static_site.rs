@@ -31,6 +31,7 @@ pub(crate) fn is_site(context: &Context) -> bool {
 /// Drafts a plan for a site.
 pub(crate) fn draft(context: &Context) -> Result<Draft, Failure> {
     let mut draft = Draft::new(Recipe::Static);
+    draft.is_vague = true;
     let settings = static_json(context)?;
     let (root, why) = root(context, &settings)?;
     draft.because(why);

@@ -3,6 +3,12 @@
 use super::{fake_tools, fixtures};
 use crate::plan;
 
+/// Every program that a sample app asks for.
+const TOOLS: [&str; 15] = [
+    "bun", "bundle", "cargo", "composer", "deno", "go", "java", "javac", "mvn", "node", "npm", "php",
+    "python3", "ruby", "rustc",
+];
+
 fn folders(of: &str) -> Vec<String> {
     let entries = std::fs::read_dir(fixtures(of)).unwrap().map(Result::unwrap);
     let mut names: Vec<String> = entries
@@ -24,7 +30,7 @@ fn beside(of: &str) -> insta::Settings {
 
 #[test]
 fn each_sample_app_gets_the_plan_beside_it() {
-    let (_dir, tools) = fake_tools(&["node", "npm", "python3"]);
+    let (_dir, tools) = fake_tools(&TOOLS);
     for app in folders("apps") {
         let plan = plan(&fixtures("apps").join(&app), &tools)
             .unwrap_or_else(|failure| panic!("{app}: {failure:#?}"));
@@ -34,7 +40,7 @@ fn each_sample_app_gets_the_plan_beside_it() {
 
 #[test]
 fn each_bad_app_gets_the_refusal_beside_it() {
-    let (_dir, tools) = fake_tools(&["node", "npm", "python3"]);
+    let (_dir, tools) = fake_tools(&TOOLS);
     for case in folders("bad") {
         let failure = plan(&fixtures("bad").join(&case), &tools).expect_err(&case);
         let shown: Vec<String> = failure.lines().iter().map(ToString::to_string).collect();

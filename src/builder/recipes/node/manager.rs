@@ -2,7 +2,8 @@
 //!
 //! npm comes with Node.js. pnpm and Yarn are fetched with npm in the version that the app asks for, into the
 //! app's cache: what happens to be installed on the host would seldom be that version, and corepack is no
-//! longer part of Node.js.
+//! longer part of Node.js. Bun is a runtime too, so it is taken from the host like `node`; where it is not
+//! installed, npm installs what fits `package.json`.
 
 use autostack_domain::Failure;
 
@@ -18,6 +19,7 @@ pub(crate) enum Kind {
     Yarn,
     /// Yarn 2 and later.
     Berry,
+    Bun,
 }
 
 /// The chosen one.
@@ -33,9 +35,11 @@ pub(crate) struct Manager {
 }
 
 /// Lock files, the more telling first: an app that moved to pnpm or Yarn often still has npm's.
-const LOCKS: [(&str, Kind); 4] = [
+const LOCKS: [(&str, Kind); 6] = [
     ("pnpm-lock.yaml", Kind::Pnpm),
     ("yarn.lock", Kind::Yarn),
+    ("bun.lock", Kind::Bun),
+    ("bun.lockb", Kind::Bun),
     ("package-lock.json", Kind::Npm),
     ("npm-shrinkwrap.json", Kind::Npm),
 ];
@@ -43,13 +47,18 @@ const LOCKS: [(&str, Kind); 4] = [
 impl Manager {
     /// Chooses by `packageManager`, then by the lock file.
     pub(crate) fn choose(context: &Context, package: &Package) -> Result<Self, Failure> {
-        let locks = || LOCKS.into_iter().filter(|(file, _)| context.source.has_file(file));
+        let has_bun = context.tools.has("bun");
+        let locks = || {
+            let usable = LOCKS.into_iter().filter(|(_, kind)| *kind != Kind::Bun || has_bun);
+            usable.filter(|(file, _)| context.source.has_file(file))
+        };
         let is_berry = || {
             context.source.has_file(".yarnrc.yml")
                 || context.source.words("yarn.lock").contains("\n__metadata:")
         };
         if let Some(asked) = &package.package_manager
             && let Some((kind, version)) = parse(asked)?
+            && (kind != Kind::Bun || has_bun)
         {
             let lock = locks().find(|(_, of)| *of == kind || (kind == Kind::Berry && *of == Kind::Yarn));
             let because = format!("packageManager {kind_name}@{version}", kind_name = kind.name());
@@ -65,7 +74,7 @@ impl Manager {
         };
         let kind = if kind == Kind::Yarn && is_berry() { Kind::Berry } else { kind };
         let version = match kind {
-            Kind::Npm => String::new(),
+            Kind::Npm | Kind::Bun => String::new(),
             Kind::Pnpm => pnpm_of_lock(&context.source.words(file)).to_owned(),
             Kind::Yarn => "1".to_owned(),
             Kind::Berry => "4".to_owned(),
@@ -100,6 +109,10 @@ impl Manager {
             (Kind::Yarn, true, false) => "yarn install --frozen-lockfile --production",
             (Kind::Yarn, false, true) => "yarn install --production=false",
             (Kind::Yarn, false, false) => "yarn install --production",
+            (Kind::Bun, true, true) => "bun install --frozen-lockfile",
+            (Kind::Bun, true, false) => "bun install --frozen-lockfile --production",
+            (Kind::Bun, false, true) => "bun install",
+            (Kind::Bun, false, false) => "bun install --production",
             (Kind::Berry, true, _) => "yarn install --immutable",
             (Kind::Berry, false, _) => "yarn install --no-immutable",
         };
@@ -112,8 +125,9 @@ impl Manager {
             Kind::Npm => Some("npm prune --omit=dev"),
             Kind::Pnpm => Some("pnpm prune --prod"),
             Kind::Yarn => Some("yarn install --production --ignore-scripts --prefer-offline"),
-            // `workspaces focus` would need the network again; what is left over does no harm.
-            Kind::Berry => None,
+            // `workspaces focus` would need the network again, and Bun removes nothing; what is left over
+            // does no harm.
+            Kind::Berry | Kind::Bun => None,
         }
     }
 
@@ -130,11 +144,12 @@ impl Kind {
             Kind::Npm => "npm",
             Kind::Pnpm => "pnpm",
             Kind::Yarn | Kind::Berry => "yarn",
+            Kind::Bun => "bun",
         }
     }
 }
 
-/// `pnpm@9.15.9+sha512.…`; `None` for a manager that npm stands in for (bun).
+/// `pnpm@9.15.9+sha512.…`; `None` for a manager that npm stands in for.
 fn parse(asked: &str) -> Result<Option<(Kind, String)>, Failure> {
     let refuse = |why: &str| {
         bad_app_file("package.json", format!("packageManager {asked:?} {why}; write it as \"pnpm@9.15.9\""))
@@ -147,6 +162,7 @@ fn parse(asked: &str) -> Result<Option<(Kind, String)>, Failure> {
         return Err(refuse("has no exact version"));
     }
     let kind = match name {
+        "bun" => Kind::Bun,
         "npm" => Kind::Npm,
         "pnpm" => Kind::Pnpm,
         "yarn" if version.starts_with("1.") || version == "1" => Kind::Yarn,
@@ -175,7 +191,8 @@ mod tests {
         assert_eq!(parse("pnpm@9.15.9+sha512.abc").unwrap(), Some((Kind::Pnpm, "9.15.9".into())));
         assert_eq!(parse("yarn@1.22.22").unwrap(), Some((Kind::Yarn, "1.22.22".into())));
         assert_eq!(parse("yarn@4.5.0").unwrap(), Some((Kind::Berry, "4.5.0".into())));
-        assert_eq!(parse("bun@1.2.0").unwrap(), None);
+        assert_eq!(parse("bun@1.2.0").unwrap(), Some((Kind::Bun, "1.2.0".into())));
+        assert_eq!(parse("cnpm@9.4.0").unwrap(), None);
         for bad in ["pnpm", "pnpm@", "pnpm@latest", "pnpm@1;id", "pnpm@$(id)", "pnpm@9 --x"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

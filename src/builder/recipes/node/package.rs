@@ -10,6 +10,7 @@ use crate::draft::{Context, bad_app_file};
 /// What was read; entries of another type than npm documents count as absent.
 #[derive(Debug, Default)]
 pub(crate) struct Package {
+    pub(crate) name: Option<String>,
     pub(crate) scripts: BTreeMap<String, String>,
     pub(crate) main: Option<String>,
     pub(crate) package_manager: Option<String>,
@@ -17,6 +18,8 @@ pub(crate) struct Package {
     pub(crate) dependencies: BTreeSet<String>,
     pub(crate) dev_dependencies: BTreeSet<String>,
     pub(crate) has_workspaces: bool,
+    /// Patterns of the folders that are packages of its workspace.
+    pub(crate) workspaces: Vec<String>,
     /// Whether a dependency is a folder of the source.
     pub(crate) has_local_dependencies: bool,
 }
@@ -24,6 +27,18 @@ pub(crate) struct Package {
 /// Files that start an app which names none.
 const MAIN_FILES: [&str; 8] =
     ["index.js", "server.js", "app.js", "main.js", "index.mjs", "server.mjs", "index.cjs", "src/index.js"];
+
+/// Files that Bun starts beside those: it needs no build for TypeScript.
+const BUN_FILES: [&str; 8] = [
+    "index.ts",
+    "server.ts",
+    "app.ts",
+    "main.ts",
+    "src/index.ts",
+    "src/server.ts",
+    "src/main.ts",
+    "index.tsx",
+];
 
 /// Scripts that run on installation.
 const INSTALL_SCRIPTS: [&str; 5] = ["install", "postinstall", "preinstall", "prepare", "prepublish"];
@@ -52,7 +67,9 @@ impl Package {
             })
         };
         let versions = |key: &str| value[key].as_object().into_iter().flatten();
+        let workspaces = value["workspaces"].as_array().or(value["workspaces"]["packages"].as_array());
         Self {
+            name: text(&value["name"]),
             scripts: versions("scripts")
                 .filter_map(|(name, line)| Some((name.clone(), text(line)?)))
                 .collect(),
@@ -66,6 +83,7 @@ impl Package {
                 .collect(),
             dev_dependencies: versions("devDependencies").map(|(name, _)| name.clone()).collect(),
             has_workspaces: !value["workspaces"].is_null(),
+            workspaces: workspaces.into_iter().flatten().filter_map(text).collect(),
             has_local_dependencies: runtime
                 .iter()
                 .chain(&["devDependencies"])
@@ -82,6 +100,16 @@ impl Package {
     /// The script that builds: Heroku's own name for it first.
     pub(crate) fn build_script(&self) -> Option<&'static str> {
         ["heroku-postbuild", "build"].into_iter().find(|name| self.scripts.contains_key(*name))
+    }
+
+    /// The version of Node.js that is asked for, and where.
+    pub(crate) fn node_version(&self, context: &Context) -> Option<(String, &'static str)> {
+        let plain = [".nvmrc", ".node-version"].into_iter().find_map(|file| {
+            let text = context.source.words(file);
+            let version = text.lines().next()?.trim().trim_start_matches('v').to_owned();
+            version.starts_with(|c: char| c.is_ascii_alphanumeric()).then_some((version, file))
+        });
+        self.node_wanted.clone().map(|wanted| (wanted, "engines.node")).or(plain)
     }
 
     /// Whether there is anything to build.
@@ -113,7 +141,13 @@ impl Package {
                 return Some((main, "main of package.json, made by the build"));
             }
         }
-        let file = MAIN_FILES.into_iter().find(|file| context.source.has_file(file))?;
-        Some((file.to_owned(), "the usual name"))
+        let more = if is_bun(context) { &BUN_FILES[..] } else { &[] };
+        let file = MAIN_FILES.iter().chain(more).find(|file| context.source.has_file(file))?;
+        Some(((*file).to_owned(), "the usual name"))
     }
+}
+
+/// Whether the tree says Bun.
+fn is_bun(context: &Context) -> bool {
+    ["bun.lock", "bun.lockb", "bunfig.toml"].iter().any(|file| context.source.has_file(file))
 }

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use autostack_domain::{Failure, FailureKind, ProcessType, Stage, release::StaticSite};
 
-use super::{manager::Manager, package::Package};
+use super::{
+    manager::{Kind, Manager},
+    package::Package,
+};
 use crate::{
-    draft::{Context, Draft},
+    draft::{Context, Draft, shell_word},
     recipes::commands,
 };
 
@@ -45,7 +48,9 @@ pub(crate) fn guess(
     }
     if let Some(start) = package.scripts.get("start") {
         let has_hooks = ["prestart", "poststart"].iter().any(|hook| package.scripts.contains_key(*hook));
-        let command = if has_hooks { manager.run("start") } else { start.clone() };
+        // `bun run` stands in for the `node` that scripts of packages are written for.
+        let is_for_bun = manager.kind == Kind::Bun && commands::program(start) != Some("bun");
+        let command = if has_hooks || is_for_bun { manager.run("start") } else { start.clone() };
         draft.guess(ProcessType::web(), command, "start script of package.json");
         return Ok(());
     }
@@ -53,7 +58,13 @@ pub(crate) fn guess(
         && let Some((name, command)) = SERVERS.iter().find(|(name, _)| package.depends_on(name))
     {
         draft.launch_var("HOST", "0.0.0.0");
-        draft.guess(ProcessType::web(), *command, &format!("{name} without a start script"));
+        let runs = if manager.kind == Kind::Bun { "bun run" } else { "node" };
+        let command = match command.strip_prefix("node ") {
+            Some(file) => format!("{runs} {file}"),
+            None if manager.kind == Kind::Bun => format!("bun run {command}"),
+            None => (*command).to_owned(),
+        };
+        draft.guess(ProcessType::web(), command, &format!("{name} without a start script"));
         return Ok(());
     }
     let site = SITE_FRAMEWORKS.iter().find(|(name, _, _)| package.depends_on(name));
@@ -69,7 +80,10 @@ pub(crate) fn guess(
         return Ok(());
     }
     if let Some((file, because)) = package.main_file(context) {
-        draft.guess(ProcessType::web(), format!("node {}", shell_word(&file)), because);
+        let program = if manager.kind == Kind::Bun { "bun" } else { "node" };
+        draft.guess(ProcessType::web(), format!("{program} {}", shell_word(&file)), because);
+        // So does every library.
+        draft.is_vague = package.main.is_some();
         return Ok(());
     }
     if !context.procfile.0.is_empty() {
@@ -100,7 +114,7 @@ pub(crate) fn running_lines<'a>(
     let mut at = 0;
     while let Some(line) = lines.get(at).copied() {
         at += 1;
-        if !["npm", "pnpm", "yarn"].iter().any(|manager| commands::mentions(line, manager)) {
+        if !["bun", "npm", "pnpm", "yarn"].iter().any(|manager| commands::mentions(line, manager)) {
             continue;
         }
         for (name, script) in &package.scripts {
@@ -113,11 +127,4 @@ pub(crate) fn running_lines<'a>(
         }
     }
     lines
-}
-
-/// A word for a shell, quoted where it needs to be.
-fn shell_word(word: &str) -> String {
-    let is_plain =
-        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/@+-".contains(&b));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

@@ -69,7 +69,7 @@ fn with_uv(context: &Context, interpreter: &str, draft: &mut Draft) {
     let line = "uv sync --frozen --no-dev --compile-bytecode";
     draft.because("uv.lock found: uv sync --frozen --no-dev");
     draft.cache(CacheFolder::new("uv", "UV_CACHE_DIR"));
-    let command = if context.tools.has("uv") {
+    let command = if context.tools.find("uv").is_some() {
         line.to_owned()
     } else {
         add_tool("uv", "uv", interpreter, draft);

@@ -59,6 +59,11 @@ pub(crate) fn draft(context: &Context, markers: &Markers) -> Result<Draft, Failu
     draft.launch_var("PYTHONUNBUFFERED", "1");
     let interpreter = interpreter(context, &mut draft);
     draft.needs(context, &interpreter, markers.because())?;
+    if let Some((_, version)) = wanted_version(context)
+        && let Some(tool) = draft.tools.last_mut()
+    {
+        tool.version = Some(version);
+    }
     let mut declared = Declared::read(context)?;
     entry::guess(context, &mut declared, &interpreter, &mut draft)?;
     install::add_steps(context, &declared, &interpreter, &mut draft);
@@ -66,22 +71,31 @@ pub(crate) fn draft(context: &Context, markers: &Markers) -> Result<Draft, Failu
     Ok(draft)
 }
 
-/// The interpreter: of the version that the app asks for, if the host has it.
-fn interpreter(context: &Context, draft: &mut Draft) -> String {
-    let wanted = ["runtime.txt", ".python-version"].into_iter().find_map(|file| {
+/// The version that the app asks for, `3.12`, and the file that says so.
+fn wanted_version(context: &Context) -> Option<(&'static str, String)> {
+    ["runtime.txt", ".python-version"].into_iter().find_map(|file| {
         let text = context.source.words(file);
         let version = text.lines().next()?.trim().trim_start_matches("python-").to_owned();
         let minor = version.strip_prefix("3.")?.split('.').next()?.parse::<u8>().ok()?;
-        Some((file, minor))
-    });
-    let Some((file, minor)) = wanted else { return "python3".to_owned() };
-    let named = format!("python3.{minor}");
+        Some((file, format!("3.{minor}")))
+    })
+}
+
+/// The interpreter: of the version that the app asks for, if the host has it. An image has one Python, of
+/// whatever version it is chosen for.
+fn interpreter(context: &Context, draft: &mut Draft) -> String {
+    let Some((file, version)) = wanted_version(context) else { return "python3".to_owned() };
+    if context.tools.are_of_an_image() {
+        draft.because(format!("{file} asks for Python {version}"));
+        return "python3".to_owned();
+    }
+    let named = format!("python{version}");
     if context.tools.has(&named) {
-        draft.because(format!("{file} asks for Python 3.{minor}: {named}"));
+        draft.because(format!("{file} asks for Python {version}: {named}"));
         return named;
     }
     draft.warn(format!(
-        "{file} asks for Python 3.{minor}, which is not installed; the host's python3 is used"
+        "{file} asks for Python {version}, which is not installed; the host's python3 is used"
     ));
     "python3".to_owned()
 }
@@ -95,19 +109,7 @@ pub(crate) fn draft_with_assets(
     if !package.builds() {
         return draft(context, markers);
     }
-    // The assets come first: collectstatic picks up what they make.
-    let mut assets = Draft::new(Recipe::Python);
-    node::add_assets(context, package, &mut assets)?;
     let mut draft = draft(context, markers)?;
-    draft.reasons.append(&mut assets.reasons);
-    draft.warnings.append(&mut assets.warnings);
-    draft.tools.append(&mut assets.tools);
-    draft.caches.append(&mut assets.caches);
-    draft.launch.vars.append(&mut assets.launch.vars);
-    for folder in &assets.launch.path {
-        draft.launch_path(folder);
-    }
-    assets.steps.append(&mut draft.steps);
-    draft.steps = assets.steps;
+    node::put_assets_before(context, package, &mut draft)?;
     Ok(draft)
 }
