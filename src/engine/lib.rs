@@ -28,6 +28,8 @@ pub mod mark;
 pub mod output;
 pub mod pull_refusal;
 pub mod registry_auth;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

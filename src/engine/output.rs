@@ -1,7 +1,7 @@
 //! What a long operation says while it runs.
 
 /// Who listens to a long operation: called in order, from one task at a time, and must not block for long.
-pub type Say = dyn Fn(Output<'_>) + Send + Sync;
+pub type Say<'a> = dyn Fn(Output<'_>) + Send + Sync + 'a;
 
 /// One piece of what an operation says. Text comes from the engine or from a program in a build: it is shown
 /// escaped, never trusted.

@@ -42,7 +42,7 @@ impl Engine {
     pub async fn load<S>(
         &self,
         archive: S,
-        say: &Say,
+        say: &Say<'_>,
         cancel: &CancellationToken,
     ) -> Result<Vec<ImageFacts>, EngineError>
     where

@@ -18,6 +18,8 @@ pub mod load;
 pub mod names;
 mod progress;
 pub mod pull;
+#[cfg(test)]
+mod tests;
 
 pub use facts::{ImageFacts, ImageHealthcheck};
 pub use files::ImageFiles;

@@ -45,7 +45,7 @@ impl Engine {
         &self,
         reference: &ImageReference,
         auth: Option<&RegistryAuth>,
-        say: &Say,
+        say: &Say<'_>,
         cancel: &CancellationToken,
     ) -> Result<ImageFacts, EngineError> {
         let about = or_cancelled(cancel, self.about()).await?;
@@ -140,7 +140,7 @@ impl Engine {
         reference: &ImageReference,
         wanted: &Wanted,
         auth: Option<&RegistryAuth>,
-        say: &Say,
+        say: &Say<'_>,
     ) -> Result<(), EngineError> {
         let docker = self.docker().await?;
         let options = CreateImageOptions {
