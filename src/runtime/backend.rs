@@ -75,9 +75,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`RuntimeError::NotFound`], [`RuntimeError::NotRunning`], or why the backend cannot tell.
-    async fn stats(&self, id: &InstanceId) -> Result<Usage, RuntimeError> {
-        Err(RuntimeError::not_found(id))
-    }
+    async fn stats(&self, id: &InstanceId) -> Result<Usage, RuntimeError>;
 
     /// Runs a command beside a running instance: in its folder and with its environment, `PORT` included.
     /// Returns once the command has been executed. It ends with the session, with the instance and with the
@@ -85,9 +83,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// [`RuntimeError::NotFound`], [`RuntimeError::NotRunning`], or what stood in the way of starting it.
-    async fn exec(&self, id: &InstanceId, _request: ExecRequest) -> Result<ExecSession, RuntimeError> {
-        Err(RuntimeError::not_found(id))
-    }
+    async fn exec(&self, id: &InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError>;
 
     /// Asks what the backend stands on whether it answers at all; one that stands on nothing always does.
     ///

@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,10 +22,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    exec::{self, Counted},
     instance::{self, Instance},
     program::{Listens, Program},
 };
-use crate::backend::{Backend, InstanceState, Observed, RuntimeError, Started};
+use crate::{
+    backend::{Backend, InstanceState, LocalBackend, Observed, RuntimeError, Started, Usage},
+    exec::{ExecRequest, ExecSession},
+};
 
 /// Keeps the contract without a process. A command that has no script is [`Program::server`].
 #[derive(Debug)]
@@ -31,17 +38,24 @@ pub struct MemoryBackend {
     tasks: Tasks,
     scripts: Mutex<HashMap<String, Program>>,
     instances: Mutex<BTreeMap<InstanceId, Instance>>,
+    /// Commands that run beside instances.
+    commands: Arc<AtomicUsize>,
 }
 
 impl MemoryBackend {
     /// A backend without instances.
     pub fn new(logs: Logs, tasks: Tasks) -> Self {
-        Self { logs, tasks, scripts: Mutex::default(), instances: Mutex::default() }
+        Self { logs, tasks, scripts: Mutex::default(), instances: Mutex::default(), commands: Arc::default() }
     }
 
     /// Says what a command line does, from its next start on.
     pub fn script(&self, command: &str, program: Program) {
         locked(&self.scripts).insert(command.to_owned(), program);
+    }
+
+    /// How many commands run beside instances now.
+    pub fn commands(&self) -> usize {
+        self.commands.load(Ordering::SeqCst)
     }
 
     fn program(&self, command: &str) -> Program {
@@ -78,7 +92,8 @@ impl Backend for MemoryBackend {
             }
             let listening = sockets.listening.clone();
             let started_at = now();
-            let made = Instance { spec: spec.clone(), endpoint, listening, started_at, exit, stop };
+            let uses = (program.memory_bytes, program.cpus);
+            let made = Instance { spec: spec.clone(), endpoint, listening, started_at, uses, exit, stop };
             instances.insert(spec.id.clone(), made);
         }
         if let Err(source) = instance::print(&program, spec, &log) {
@@ -151,6 +166,53 @@ impl Backend for MemoryBackend {
             exit = instance::ends(program.ends) => Ok(exit),
         }
     }
+
+    async fn stats(&self, id: &InstanceId) -> Result<Usage, RuntimeError> {
+        let instances = locked(&self.instances);
+        let found = running(&instances, id)?;
+        let (memory_bytes, cpus) = found.uses;
+        let since = u64::try_from(now().0 - found.started_at.0).unwrap_or_default();
+        Ok(Usage {
+            memory_bytes,
+            memory_bytes_max: None,
+            cpu: Duration::from_millis(since) * cpus,
+            processes: 1,
+        })
+    }
+
+    async fn exec(&self, id: &InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError> {
+        let program = self.program(&request.command);
+        let (mut env, exit) = {
+            let instances = locked(&self.instances);
+            let found = running(&instances, id)?;
+            let mut env = found.spec.env.clone();
+            env.put("PORT", found.endpoint.port().to_string());
+            (env, found.exit.clone())
+        };
+        if let Some(why) = program.refuses {
+            return Err(RuntimeError::Start { id: id.clone(), why });
+        }
+        env.extend(&request.env);
+        let (session, ends) = ExecSession::new(&request);
+        let command = exec::live(program, env, ends, exit, Counted::one(&self.commands));
+        self.tasks.spawn("memory command", command);
+        Ok(session)
+    }
+}
+
+impl LocalBackend for MemoryBackend {
+    fn holds(&self, id: &InstanceId) -> bool {
+        locked(&self.instances).contains_key(id)
+    }
+}
+
+fn running<'a>(
+    instances: &'a BTreeMap<InstanceId, Instance>,
+    id: &InstanceId,
+) -> Result<&'a Instance, RuntimeError> {
+    let found = instances.get(id).ok_or_else(|| RuntimeError::not_found(id))?;
+    let has_ended = found.exit.borrow().is_some();
+    if has_ended { Err(RuntimeError::NotRunning { id: id.clone() }) } else { Ok(found) }
 }
 
 /// The ports of an instance: `PORT` is bound whether or not anybody listens on it, so that nobody else

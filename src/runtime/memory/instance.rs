@@ -21,6 +21,8 @@ pub(super) struct Instance {
     pub(super) endpoint: SocketAddr,
     pub(super) listening: Vec<SocketAddr>,
     pub(super) started_at: UnixMillis,
+    /// What it uses: memory in bytes, CPUs.
+    pub(super) uses: (u64, u32),
     /// How it ended; `None` while it runs.
     pub(super) exit: watch::Receiver<Option<Exit>>,
     /// The shortest grace that a stop has asked for.

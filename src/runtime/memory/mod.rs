@@ -3,11 +3,12 @@
 //! proxy can be tried against it.
 
 mod backend;
+mod exec;
 mod instance;
 mod program;
 
 pub use backend::MemoryBackend;
-pub use program::{Listens, OnTerm, Program};
+pub use program::{Listens, OnTerm, Program, Step};
 
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,23 @@ pub enum OnTerm {
     Ignores,
 }
 
+/// What a command does that runs beside an instance ([`crate::Backend::exec`]), after it has printed its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Prints a line.
+    Print(String),
+    /// Copies its input to its output until that ends.
+    CopyInput,
+    /// Reads until these bytes came in.
+    AwaitInput(Vec<u8>),
+    /// Prints the value of a variable as a line; an empty one where it is not set.
+    PrintVariable(String),
+    /// Prints `ROWS COLUMNS` of its terminal, or `no terminal`.
+    PrintSize,
+    /// Waits until its terminal has another size.
+    AwaitResize,
+}
+
 /// A scripted program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -34,6 +51,9 @@ pub struct Program {
     pub(super) ends: Option<(Duration, Exit)>,
     pub(super) on_term: OnTerm,
     pub(super) refuses: Option<String>,
+    pub(super) steps: Vec<Step>,
+    pub(super) memory_bytes: u64,
+    pub(super) cpus: u32,
 }
 
 impl Program {
@@ -46,6 +66,9 @@ impl Program {
             ends: None,
             on_term: OnTerm::Ends(Exit::Signal(15)),
             refuses: None,
+            steps: Vec::new(),
+            memory_bytes: 1 << 20,
+            cpus: 0,
         }
     }
 
@@ -95,6 +118,20 @@ impl Program {
     #[must_use]
     pub fn answers(mut self, status: u16) -> Self {
         self.status = status;
+        self
+    }
+
+    /// Does this next when it runs beside an instance.
+    #[must_use]
+    pub fn then(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Uses so much memory, and so many CPUs without a pause.
+    #[must_use]
+    pub fn uses(mut self, memory_bytes: u64, cpus: u32) -> Self {
+        (self.memory_bytes, self.cpus) = (memory_bytes, cpus);
         self
     }
 

@@ -4,30 +4,24 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use autostack_base::{
-    now,
-    settings::PortRange,
-    tasks::{Shutdown, Tasks},
-};
-use autostack_domain::{Exit, InstanceId, InstanceSpec};
+use autostack_base::{now, settings::PortRange, tasks::Tasks};
+use autostack_domain::{Exit, InstanceId, InstanceSpec, Program};
 use autostack_logs::{BuildLog, Logs};
-use nix::sys::signal::Signal;
 use tokio::{
     io::unix::AsyncFd,
     sync::{oneshot, watch},
-    time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    ONE_OFF_GRACE,
     adopt::{self, Found},
     follow::Follow,
+    handover::Stdio,
     instance::{Instance, State},
     launch,
     layout::{InstanceDir, Kind, Launch},
@@ -36,10 +30,12 @@ use super::{
     shim_command::ShimCommand,
     sockets,
     tail::Tail,
+    usage,
     wake::Wakes,
 };
 use crate::{
-    backend::{Backend, Observed, RuntimeError, Started},
+    backend::{Backend, LocalBackend, Observed, RuntimeError, Started, Usage},
+    exec::{ExecRequest, ExecSession},
     ports::{PortClaim, Ports},
 };
 
@@ -50,13 +46,13 @@ pub struct ProcessBackend {
 }
 
 #[derive(Debug)]
-struct Inner {
-    dir: PathBuf,
+pub(super) struct Inner {
+    pub(super) dir: PathBuf,
     shim: ShimCommand,
     ports: Arc<Ports>,
     logs: Logs,
-    tasks: Tasks,
-    wakes: Arc<Wakes>,
+    pub(super) tasks: Tasks,
+    pub(super) wakes: Arc<Wakes>,
     output: OutputLimits,
     instances: Mutex<BTreeMap<InstanceId, Arc<Instance>>>,
 }
@@ -177,6 +173,30 @@ impl Backend for ProcessBackend {
         });
         answer.await.unwrap_or(Err(RuntimeError::Interrupted { operation: "run" }))
     }
+
+    async fn stats(&self, id: &InstanceId) -> Result<Usage, RuntimeError> {
+        let (instance, shim) = self.inner.running(id)?;
+        let looked = self.inner.tasks.blocking("look at processes", move || usage::of(shim)).await;
+        let looked = looked.map_err(|_lost| RuntimeError::Interrupted { operation: "stats" })?;
+        let found = looked.map_err(RuntimeError::system("look at processes"))?;
+        Ok(Usage { cpu: instance.cpu_seen(found.cpu), ..found })
+    }
+
+    async fn exec(&self, id: &InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError> {
+        let (inner, (instance, _)) = (Arc::clone(&self.inner), self.inner.running(id)?);
+        let (reply, answer) = oneshot::channel();
+        self.inner.tasks.spawn("start command", async move {
+            // A session that nobody takes ends as one that is dropped.
+            let _ = reply.send(inner.exec(instance, &request).await);
+        });
+        answer.await.unwrap_or(Err(RuntimeError::Interrupted { operation: "exec" }))
+    }
+}
+
+impl LocalBackend for ProcessBackend {
+    fn holds(&self, id: &InstanceId) -> bool {
+        self.inner.instances().contains_key(id)
+    }
 }
 
 impl Inner {
@@ -188,7 +208,21 @@ impl Inner {
         self.instances().get(id).map(Arc::clone)
     }
 
-    async fn shutdown(&self) {
+    /// An instance that runs, and the pid of its shim.
+    fn running(&self, id: &InstanceId) -> Result<(Arc<Instance>, i32), RuntimeError> {
+        let instance = self.instance(id).ok_or_else(|| RuntimeError::not_found(id))?;
+        let state = *instance.state.borrow();
+        match (state, &instance.shim) {
+            (State::Running, Some((_, pid))) => {
+                let pid = *pid;
+                Ok((instance, pid))
+            }
+            (State::Running | State::Exited(_), _) => Err(RuntimeError::NotRunning { id: id.clone() }),
+            (State::Gone, _) => Err(RuntimeError::not_found(id)),
+        }
+    }
+
+    pub(super) async fn shutdown(&self) {
         self.tasks.shutdown_token().cancelled().await;
     }
 
@@ -199,7 +233,7 @@ impl Inner {
         let claim = self.ports.claim().ok_or(RuntimeError::NoPort { first, last })?;
         let launch = self.launch(Kind::Instance, spec.clone(), Some(claim.port()));
         let dir = InstanceDir::of(&self.dir, &spec.id);
-        let (mut spawned, launch) = self.spawn(&dir, launch).await?;
+        let (mut spawned, launch) = self.spawn(&dir, launch, None).await?;
         let record = match launch::ready(&mut spawned, &spec.id).await {
             Ok(record) => record,
             Err(error) => {
@@ -217,23 +251,30 @@ impl Inner {
         }
     }
 
-    fn launch(&self, kind: Kind, spec: InstanceSpec, port: Option<u16>) -> Launch {
-        Launch { kind, spec, port, output: self.output }
+    pub(super) fn launch(&self, kind: Kind, spec: InstanceSpec, port: Option<u16>) -> Launch {
+        Launch { kind, spec, port, tmp: None, output: self.output }
     }
 
-    async fn spawn(
+    pub(super) async fn spawn(
         &self,
         dir: &InstanceDir,
         launch: Launch,
+        stdio: Option<Stdio>,
     ) -> Result<(launch::Spawned, Launch), RuntimeError> {
+        if let Program::Image { .. } = launch.spec.program {
+            return Err(RuntimeError::NoEngine { id: launch.spec.id });
+        }
         let (command, dir) = (self.shim.clone(), dir.clone());
-        let work = move || launch::spawn(&command, &dir, &launch).map(|spawned| (spawned, launch));
+        let work = move || {
+            let spawned = launch::spawn(&command, &dir, &launch, stdio.as_ref())?;
+            Ok((spawned, launch))
+        };
         let spawned = self.tasks.blocking("spawn shim", work).await;
         spawned.map_err(|_lost| RuntimeError::Interrupted { operation: "start" })?
     }
 
     /// Ends and removes what cannot be followed.
-    async fn discard(&self, dir: &InstanceDir, id: &InstanceId) {
+    pub(super) async fn discard(&self, dir: &InstanceDir, id: &InstanceId) {
         let (dir, of) = (dir.clone(), id.clone());
         let discarded = self.tasks.blocking("discard instance", move || launch::discard(&dir, &of)).await;
         if let Ok(Err(error)) = discarded {
@@ -241,7 +282,7 @@ impl Inner {
         }
     }
 
-    async fn undo(&self, spawned: launch::Spawned, dir: &InstanceDir, id: &InstanceId) {
+    pub(super) async fn undo(&self, spawned: launch::Spawned, dir: &InstanceDir, id: &InstanceId) {
         let (dir, of) = (dir.clone(), id.clone());
         let undone = self.tasks.blocking("undo start", move || launch::undo(&spawned, &dir, &of)).await;
         if let Ok(Err(error)) = undone {
@@ -281,6 +322,9 @@ impl Inner {
             shim: shim.clone().zip(record.map(|record| record.shim.pid)),
             state: watch::Sender::new(State::Running),
             claim: Mutex::new(Some(claim)),
+            commands: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            cpu_micros: AtomicU64::new(0),
         });
         self.instances().insert(spec.id.clone(), Arc::clone(&instance));
         let follow = Follow { id: spec.id.clone(), dir, shim, wake, tail, tasks: self.tasks.clone() };
@@ -305,10 +349,13 @@ impl Inner {
 
     async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), RuntimeError> {
         let Some(instance) = self.instance(id) else { return Ok(()) };
+        instance.commands.close();
+        instance.stopping.cancel();
         tokio::select! {
             ended = instance.end(grace) => ended?,
             () = self.shutdown() => return Err(RuntimeError::Interrupted { operation: "stop" }),
         }
+        instance.commands.wait().await;
         self.remove(&instance.dir).await?;
         instance.gone();
         let mut instances = self.instances();
@@ -318,78 +365,15 @@ impl Inner {
         Ok(())
     }
 
-    async fn remove(&self, dir: &InstanceDir) -> Result<(), RuntimeError> {
+    pub(super) async fn remove(&self, dir: &InstanceDir) -> Result<(), RuntimeError> {
         let removed = dir.clone();
         let removed = self.tasks.blocking("remove instance", move || removed.remove()).await;
         let removed = removed.map_err(|_lost| RuntimeError::Interrupted { operation: "remove" })?;
         removed.map_err(RuntimeError::file("remove", dir.path()))
     }
-
-    async fn run(
-        &self,
-        spec: InstanceSpec,
-        output: BuildLog,
-        cancel: &CancellationToken,
-    ) -> Result<Exit, RuntimeError> {
-        let id = spec.id.clone();
-        let dir = InstanceDir::of(&self.dir, &id);
-        if cancel.is_cancelled() {
-            return Err(RuntimeError::Cancelled);
-        }
-        let (mut spawned, _) = self.spawn(&dir, self.launch(Kind::OneOff, spec, None)).await?;
-        let ready = tokio::select! {
-            ready = launch::ready(&mut spawned, &id) => ready,
-            () = cancel.cancelled() => Err(RuntimeError::Cancelled),
-        };
-        let ready =
-            ready.and_then(|_| self.wakes.watch(dir.path()).map_err(RuntimeError::file("watch", dir.path())));
-        let wake = match ready {
-            Ok(wake) => wake,
-            Err(error) => {
-                self.undo(spawned, &dir, &id).await;
-                return Err(error);
-            }
-        };
-        let shim = match async_pidfd(spawned.shim) {
-            Ok(shim) => shim,
-            Err(error) => {
-                self.discard(&dir, &id).await;
-                return Err(error);
-            }
-        };
-        let (tail, tasks) = (Some(Tail::to_build(&dir, output)), self.tasks.clone());
-        let follow = Follow { id, dir: dir.clone(), shim: Some(Arc::clone(&shim)), wake, tail, tasks };
-        let exit = self.follow_one_off(follow, shim.get_ref(), cancel).await;
-        drop(spawned.lifeline);
-        self.remove(&dir).await?;
-        exit
-    }
-
-    /// Follows to the end, which cancelling or the agent's own end brings about.
-    async fn follow_one_off(
-        &self,
-        follow: Follow,
-        shim: &PidFd,
-        cancel: &CancellationToken,
-    ) -> Result<Exit, RuntimeError> {
-        let never = Shutdown::new();
-        let mut ended = std::pin::pin!(follow.run(&never));
-        tokio::select! {
-            exit = &mut ended => return exit.ok_or(RuntimeError::Interrupted { operation: "run" }),
-            () = cancel.cancelled() => {}
-            () = self.shutdown() => {}
-        }
-        let millis = usize::try_from(ONE_OFF_GRACE.as_millis()).unwrap_or(usize::MAX);
-        shim.signal_with(Signal::SIGTERM, millis).map_err(RuntimeError::system("signal a shim"))?;
-        if timeout(2 * ONE_OFF_GRACE, &mut ended).await.is_err() {
-            shim.signal(Signal::SIGKILL).map_err(RuntimeError::system("kill a shim"))?;
-            ended.await;
-        }
-        Err(RuntimeError::Cancelled)
-    }
 }
 
-fn async_pidfd(shim: PidFd) -> Result<Arc<AsyncFd<PidFd>>, RuntimeError> {
+pub(super) fn async_pidfd(shim: PidFd) -> Result<Arc<AsyncFd<PidFd>>, RuntimeError> {
     shim.into_async().map(Arc::new).map_err(RuntimeError::system("wait for a shim"))
 }
 

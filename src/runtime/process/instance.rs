@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,6 +13,7 @@ use autostack_domain::{Exit, InstanceSpec, UnixMillis};
 use autostack_logs::Stream;
 use nix::sys::signal::Signal;
 use tokio::{io::unix::AsyncFd, sync::watch, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{layout::InstanceDir, pidfd::PidFd};
 use crate::{
@@ -33,6 +37,12 @@ pub(crate) struct Instance {
     pub(crate) state: watch::Sender<State>,
     /// Given up with the last file.
     pub(crate) claim: Mutex<Option<PortClaim>>,
+    /// The commands that run beside it; closed by a stop, which waits for them.
+    pub(crate) commands: TaskTracker,
+    /// A stop has begun.
+    pub(crate) stopping: CancellationToken,
+    /// The most CPU time that was seen.
+    pub(crate) cpu_micros: AtomicU64,
 }
 
 /// How far an instance is.
@@ -81,6 +91,13 @@ impl Instance {
             Ok(_) => Ok(()),
             Err(_elapsed) => Err(RuntimeError::Unkillable { id: self.spec.id.clone() }),
         }
+    }
+
+    /// CPU time that was seen just now. A process that ends between two looks may be in neither: time does not
+    /// go back for that.
+    pub(crate) fn cpu_seen(&self, now: Duration) -> Duration {
+        let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.cpu_micros.fetch_max(now, Ordering::Relaxed).max(now))
     }
 
     /// Says that nothing of it is left, and lets go of its port.

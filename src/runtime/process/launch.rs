@@ -2,8 +2,11 @@
 
 use std::{
     collections::HashSet,
-    io::{self, PipeWriter, pipe},
-    os::{fd::OwnedFd, unix::process::CommandExt},
+    io::{self, pipe},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt},
+    },
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -18,6 +21,7 @@ use tokio::{
 };
 
 use super::{
+    handover,
     layout::{InstanceDir, Kind, Launch, ShimRecord},
     leftovers,
     pidfd::PidFd,
@@ -39,15 +43,17 @@ const READY_BYTES_MAX: u64 = 16 * 1024;
 pub(crate) struct Spawned {
     pub(crate) shim: PidFd,
     /// Ends with the agent; a one-off ends with it.
-    pub(crate) lifeline: Option<PipeWriter>,
+    pub(crate) lifeline: Option<UnixStream>,
     ready: OwnedFd,
 }
 
-/// Makes the folder and executes the shim. Leaves nothing behind when it fails. Blocks.
+/// Makes the folder and executes the shim, which is handed `stdio` for [`Kind::Exec`]. Leaves nothing behind
+/// when it fails. Blocks.
 pub(crate) fn spawn(
     command: &ShimCommand,
     dir: &InstanceDir,
     launch: &Launch,
+    stdio: Option<&handover::Stdio>,
 ) -> Result<Spawned, RuntimeError> {
     let id = &launch.spec.id;
     if let Err(error) = dir.create(launch) {
@@ -57,19 +63,27 @@ pub(crate) fn spawn(
         let _ = dir.remove();
         return Err(RuntimeError::file("make", dir.path())(error));
     }
-    execute(command, dir.path(), launch.kind, id).map_err(|source| {
+    let spawned = execute(command, dir.path(), launch.kind, id).map_err(|source| {
         let _ = dir.remove();
         RuntimeError::File { operation: "execute", path: command.program.clone(), source }
-    })
+    })?;
+    if let (Some(stdio), Some(socket)) = (stdio, &spawned.lifeline)
+        && let Err(source) = handover::send(socket, stdio)
+    {
+        let _ = undo(&spawned, dir, id);
+        return Err(RuntimeError::system("hand a command its descriptors")(source));
+    }
+    Ok(spawned)
 }
 
 fn execute(command: &ShimCommand, dir: &Path, kind: Kind, id: &InstanceId) -> io::Result<Spawned> {
     let (ready, ready_write) = pipe()?;
+    // A socket also for those who are handed nothing: one kind of lifeline is enough.
     let (stdin, lifeline) = match kind {
         Kind::Instance => (Stdio::null(), None),
-        Kind::OneOff => {
-            let (read, write) = pipe()?;
-            (Stdio::from(read), Some(write))
+        Kind::OneOff | Kind::Exec { .. } => {
+            let (ours, theirs) = UnixStream::pair()?;
+            (Stdio::from(OwnedFd::from(theirs)), Some(ours))
         }
     };
     let child = Command::new(&command.program)

@@ -28,6 +28,12 @@ pub(crate) enum Kind {
     Instance,
     /// A command that somebody waits for: ends with the agent.
     OneOff,
+    /// A command beside an instance, which somebody talks to: ends with the agent. It is handed its standard
+    /// descriptors.
+    Exec {
+        /// Whether those are a terminal.
+        terminal: bool,
+    },
 }
 
 /// `spec.json`.
@@ -37,6 +43,9 @@ pub(crate) struct Launch {
     pub(crate) spec: InstanceSpec,
     /// The port that it was given; none for a one-off.
     pub(crate) port: Option<u16>,
+    /// Its `TMPDIR`, where that is another's.
+    #[serde(default)]
+    pub(crate) tmp: Option<PathBuf>,
     pub(crate) output: OutputLimits,
 }
 

@@ -9,6 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `backend` | [`ProcessBackend`]: the contract in terms of the parts below |
+//! | `commands`, `wires` | what ends with the agent; its input, output and terminal |
 //! | `instance` | one instance as the agent holds it |
 //! | `follow` | the task beside each shim: moves its output, sees its end |
 //! | `launch` | from a spec to a running shim |
@@ -17,28 +18,35 @@
 //! | `wake` | who is told when a shim has written something |
 //! | `leftovers` | the end of processes whose shim was killed |
 //! | `sockets` | what an instance listens on |
+//! | `usage` | what an instance uses |
 //! | `layout`, `output` | the files between shim and agent |
 //! | `procfs`, `pidfd` | identity of processes, and signals that cannot go astray |
+//! | `handover`, `terminal` | descriptors that a shim is handed; a terminal among them |
 //! | `shim` | the other side: the body of `autostack shim` |
 //!
 //! Agent and shim share files, one signal (SIGTERM with the grace in milliseconds as its value) and, at
-//! the start, one pipe; nothing else.
+//! the start, one pipe; what ends with the agent has a socket besides, by which it learns of that end.
 
 mod adopt;
 mod backend;
+mod commands;
 mod follow;
+mod handover;
 mod instance;
 mod launch;
 mod layout;
 mod leftovers;
 mod output;
-mod pidfd;
+pub(crate) mod pidfd;
 pub(crate) mod procfs;
 mod shim;
 mod shim_command;
 pub(crate) mod sockets;
 mod tail;
+mod terminal;
+mod usage;
 mod wake;
+mod wires;
 
 use std::time::Duration;
 

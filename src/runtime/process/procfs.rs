@@ -43,11 +43,8 @@ impl Stat {
         Self::parse(pid, &text).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
-    /// The name of a program, in parentheses, may hold anything: fields are counted from the last `)`.
     fn parse(pid: i32, text: &[u8]) -> Option<Self> {
-        let name_end = text.iter().rposition(|byte| *byte == b')')?;
-        let rest = std::str::from_utf8(text.get(name_end + 1..)?).ok()?;
-        let mut fields = rest.split_ascii_whitespace();
+        let mut fields = stat_fields(text)?;
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
@@ -60,9 +57,17 @@ impl Stat {
         Identity { pid: self.pid, start_ticks: self.start_ticks }
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether it waits to be reaped only.
+    pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
+}
+
+/// The fields of `/proc/PID/stat` from the third on. The name of a program, the second, stands in parentheses
+/// and may hold anything: fields are counted from the last `)`.
+pub(crate) fn stat_fields(text: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+    let name_end = text.iter().rposition(|byte| *byte == b')')?;
+    Some(std::str::from_utf8(text.get(name_end + 1..)?).ok()?.split_ascii_whitespace())
 }
 
 /// Every process that can be seen now.

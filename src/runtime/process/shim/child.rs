@@ -3,12 +3,9 @@
 use std::{
     ffi::OsStr,
     io,
-    os::{
-        fd::OwnedFd,
-        unix::{ffi::OsStrExt, process::CommandExt},
-    },
+    os::unix::{ffi::OsStrExt, process::CommandExt},
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use autostack_domain::{Program, env_map::SYSTEM_PATH};
@@ -23,7 +20,12 @@ use nix::{
     unistd::{Pid, setpgid},
 };
 
-use crate::process::{layout::Launch, procfs::MARK};
+use crate::process::{
+    handover::Stdio,
+    layout::{Kind, Launch},
+    procfs::MARK,
+    terminal,
+};
 
 /// Open files of an app: what a server with some ten thousand connections needs, where the host allows it.
 const OPEN_FILES: u64 = 65_536;
@@ -53,12 +55,7 @@ impl SpawnError {
 
 /// Executes `/bin/sh -c COMMAND` in a process group of its own and gives its pid. When this returns, the shell
 /// has been executed.
-pub(super) fn spawn(
-    launch: &Launch,
-    tmp: &Path,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
-) -> Result<i32, SpawnError> {
+pub(super) fn spawn(launch: &Launch, tmp: &Path, [stdin, stdout, stderr]: Stdio) -> Result<i32, SpawnError> {
     let spec = &launch.spec;
     let Program::Folder { dir, command: line } = &spec.program else { return Err(SpawnError::Image) };
     if let Err(source) = std::fs::read_dir(dir) {
@@ -72,19 +69,24 @@ pub(super) fn spawn(
         command.env("PORT", port.to_string());
     }
     command.env(MARK, spec.id.as_str());
-    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
+    let has_terminal = launch.kind == Kind::Exec { terminal: true };
     // SAFETY: `enter` only makes system calls; it neither allocates nor takes a lock, and the shim has one
     // thread.
-    unsafe { command.pre_exec(enter) };
+    unsafe { command.pre_exec(move || enter(has_terminal)) };
     let child = command.spawn().map_err(|source| SpawnError::Execute { source })?;
     i32::try_from(child.id()).map_err(|error| SpawnError::Execute { source: io::Error::other(error) })
 }
 
 /// What happens in the child between fork and exec. Confinement (user, namespaces, seccomp, cgroup) goes
 /// here, before the signals are given back.
-fn enter() -> io::Result<()> {
-    // A group of its own, in the session of the shim: what it starts is found by descent anyway.
-    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+fn enter(has_terminal: bool) -> io::Result<()> {
+    if has_terminal {
+        terminal::take_control()?;
+    } else {
+        // A group of its own, in the session of the shim: what it starts is found by descent anyway.
+        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+    }
     // Without its shim nobody reads its output or knows of its end.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     umask(Mode::from_bits_truncate(0o022));

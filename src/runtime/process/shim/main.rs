@@ -23,8 +23,9 @@ use nix::{
 
 use super::{child, supervise::Supervisor};
 use crate::process::{
+    handover::{self, Stdio},
     layout::{ExitRecord, InstanceDir, Kind, ShimRecord},
-    output::OutputWriter,
+    output::{OutputWriter, Source},
     procfs::{self, Identity},
 };
 
@@ -32,7 +33,8 @@ use crate::process::{
 /// instance, absolute. Called first of all in `main`, before any thread or runtime exists.
 ///
 /// Standard output is a pipe to the agent: one line of JSON when the program has been executed, or a line
-/// that begins with `error: `. Standard input of a one-off is a pipe that ends with the agent.
+/// that begins with `error: `. Standard input of what ends with the agent is a socket that does so
+/// too; a command beside an instance finds its standard descriptors in it.
 pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let (Some(dir), None) = (args.next(), args.next()) else {
@@ -72,22 +74,41 @@ fn run(dir: PathBuf) -> Result<(), ShimError> {
         .map_err(at("read spec.json"))?;
     let exit = dir.reserve_exit().map_err(at("reserve exit.json"))?;
     let writer = OutputWriter::new(dir.path().to_owned(), launch.output);
-    let (stdout, child_stdout) = pipe().map_err(at("make a pipe"))?;
-    let (stderr, child_stderr) = pipe().map_err(at("make a pipe"))?;
-    let child = child::spawn(&launch, &dir.tmp(), child_stdout.into(), child_stderr.into())
+    let (stdio, outputs) = connect(launch.kind)?;
+    let tmp = launch.tmp.clone().unwrap_or_else(|| dir.tmp());
+    let child = child::spawn(&launch, &tmp, stdio)
         .map_err(|error| error.into_parts())
         .map_err(|(step, source)| ShimError { step, source })?;
     let lifeline = lifeline(launch.kind).map_err(at("keep the lifeline"))?;
     // The environment is secret and may be large: it is not needed any more.
     drop(launch);
-    let mut supervisor = Supervisor::new(child, writer, signals, [stdout.into(), stderr.into()], lifeline)
-        .map_err(at("set up the output"))?;
+    let mut supervisor =
+        Supervisor::new(child, writer, signals, outputs, lifeline).map_err(at("set up the output"))?;
     if let Err(error) = announce(&dir, child) {
         supervisor.kill();
         return Err(error);
     }
     let ended = supervisor.run();
     exit.write(ExitRecord { exit: ended, ended_at: now() }).map_err(at("write exit.json"))
+}
+
+type Outputs = Vec<(OwnedFd, Source)>;
+
+/// The standard descriptors of the program, and those of its outputs that are read here.
+fn connect(kind: Kind) -> Result<(Stdio, Outputs), ShimError> {
+    match kind {
+        Kind::Instance | Kind::OneOff => {
+            let null = null().map_err(at("open /dev/null"))?;
+            let (stdout, child_stdout) = pipe().map_err(at("make a pipe"))?;
+            let (stderr, child_stderr) = pipe().map_err(at("make a pipe"))?;
+            let outputs = vec![(stdout.into(), Source::Stdout), (stderr.into(), Source::Stderr)];
+            Ok(([null, child_stdout.into(), child_stderr.into()], outputs))
+        }
+        Kind::Exec { .. } => {
+            let stdio = handover::receive(io::stdin().as_raw_fd()).map_err(at("take over descriptors"))?;
+            Ok((stdio, Vec::new()))
+        }
+    }
 }
 
 /// Own session, own signals, nothing of the agent's.
@@ -131,7 +152,7 @@ fn own_identity() -> io::Result<Identity> {
 fn lifeline(kind: Kind) -> io::Result<Option<OwnedFd>> {
     let lifeline = match kind {
         Kind::Instance => None,
-        Kind::OneOff => Some(nix::unistd::dup(io::stdin())?),
+        Kind::OneOff | Kind::Exec { .. } => Some(nix::unistd::dup(io::stdin())?),
     };
     dup2_stdin(null()?)?;
     if let Some(lifeline) = &lifeline {

@@ -49,7 +49,8 @@ pub(super) struct Supervisor {
     child: i32,
     writer: OutputWriter,
     signals: SignalFd,
-    outputs: [Output; 2],
+    /// What is to be written down; nothing where somebody else reads it.
+    outputs: Vec<Output>,
     lifeline: Option<OwnedFd>,
     /// How the program ended.
     exit: Option<Exit>,
@@ -75,10 +76,11 @@ impl Supervisor {
         child: i32,
         writer: OutputWriter,
         signals: SignalFd,
-        [stdout, stderr]: [OwnedFd; 2],
+        outputs: Vec<(OwnedFd, Source)>,
         lifeline: Option<OwnedFd>,
     ) -> io::Result<Self> {
-        let outputs = [Output::new(stdout, Source::Stdout)?, Output::new(stderr, Source::Stderr)?];
+        let outputs = outputs.into_iter().map(|(pipe, source)| Output::new(pipe, source));
+        let outputs = outputs.collect::<io::Result<_>>()?;
         Ok(Self {
             child,
             writer,
