@@ -34,6 +34,9 @@ mod invoke;
 mod probe;
 mod turn;
 
+#[cfg(test)]
+mod round_trip;
+
 pub use probe::{INVOCATION_PATH, judge, probe_event};
 
 pub(crate) use collect::Memory;
