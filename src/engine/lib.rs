@@ -18,6 +18,7 @@
 //! crate and `runtime/docker` know bollard.
 
 pub mod about;
+pub mod build;
 mod classify;
 pub mod engine;
 pub mod error;
