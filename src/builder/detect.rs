@@ -6,10 +6,10 @@
 //! several languages, the Procfile decides; without one, between Node.js and Python, the side that says how to
 //! start.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use autostack_domain::{
-    EnvMap, Failure, FailureKind, Stage,
+    EnvMap, Failure, FailureKind, ProcessType, Stage,
     app_json::{self, AppJson},
     names::Invalid,
     procfile::{self, Procfile},
@@ -17,7 +17,7 @@ use autostack_domain::{
 
 use crate::{
     draft::{Around, Context, Draft, bad_app_file},
-    folder,
+    folder, image,
     plan::{BuildPlan, Recipe, Step},
     recipes::{commands, deno, fallback, go, java, node, php, python, ruby, rust, static_site},
     source::{Source, SourceError},
@@ -104,18 +104,28 @@ fn draft_tree(
     let procfile = procfile.unwrap_or_default();
     let context = Context { source, tools, procfile: &procfile, around };
 
-    let mut draft = choose(&context, has_procfile)?;
+    let mut draft = match image::draft_dockerfile(&context, &app_json)? {
+        Some(draft) => draft,
+        None => choose(&context, has_procfile)?,
+    };
     if has_procfile {
         draft.because(format!("Procfile found: {}", listed(&procfile)));
         if let Some(web) = context.procfile_web() {
             draft.because(format!("Start command: {web} (Procfile)"));
         }
     }
+    for (process, line) in app_json.processes.iter().filter(|(process, _)| !procfile.0.contains_key(*process))
+    {
+        draft.because(format!("Command of {process}: {line} (app.json)"));
+        draft.processes.insert(process.clone(), line.clone());
+    }
     draft.processes.extend(procfile.0.clone());
-    if draft.processes.keys().any(autostack_domain::ProcessType::is_web) {
+    if draft.processes.keys().any(ProcessType::is_web) {
         draft.static_site = None;
     }
-    commands::check(&context, &mut draft)?;
+    if draft.dockerfile.is_none() {
+        commands::check(&context, &mut draft)?;
+    }
     Ok((draft, app_json))
 }
 
@@ -198,13 +208,18 @@ fn draft_kind(context: &Context, kind: &Kind, package: Option<&node::Package>) -
 
 /// Puts `app.json` over what the recipe decided.
 fn finish(mut draft: Draft, around: Option<Around>, app_json: AppJson) -> BuildPlan {
-    if let Some(command) = app_json.predeploy {
+    let is_own_image = draft.dockerfile.is_some();
+    if let Some(command) = app_json.predeploy.filter(|_| !is_own_image) {
         draft.steps.push(Step::new("Running scripts.dokku.predeploy", command));
     }
     if !app_json.ignored.is_empty() {
         draft.warn(format!("app.json: not used by this version: {}", app_json.ignored.join(", ")));
     }
-    let unknown = |process: &&autostack_domain::ProcessType| !draft.processes.contains_key(*process);
+    let has_own_command = is_own_image && draft.processes.is_empty();
+    let is_known = |process: &ProcessType| {
+        draft.processes.contains_key(process) || (has_own_command && process.is_web())
+    };
+    let unknown = |process: &&ProcessType| !is_known(process);
     let strays: Vec<String> = app_json
         .checks
         .keys()
@@ -215,10 +230,15 @@ fn finish(mut draft: Draft, around: Option<Around>, app_json: AppJson) -> BuildP
     if !strays.is_empty() {
         draft.warn(format!("app.json: no such process type: {}", strays.join(", ")));
     }
-    if let Some(around) = around {
+    if let Some(around) = around.filter(|_| !is_own_image) {
         folder::lead_into(around.folder, &mut draft);
     }
     folder::add_top(&mut draft);
+    let mut processes: BTreeMap<ProcessType, Option<String>> =
+        draft.processes.into_iter().map(|(process, line)| (process, Some(line))).collect();
+    if has_own_command {
+        processes.insert(ProcessType::web(), None);
+    }
     BuildPlan {
         recipe: draft.recipe,
         root: around.map(|around| around.folder.to_owned()).unwrap_or_default(),
@@ -228,7 +248,8 @@ fn finish(mut draft: Draft, around: Option<Around>, app_json: AppJson) -> BuildP
         steps: draft.steps,
         caches: draft.caches,
         launch: draft.launch,
-        processes: draft.processes,
+        processes,
+        dockerfile: draft.dockerfile,
         static_site: draft.static_site,
         checks: app_json.checks,
         formation_asked: app_json.formation,

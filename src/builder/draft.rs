@@ -9,6 +9,7 @@ use autostack_domain::{
 };
 
 use crate::{
+    image::DockerfileFacts,
     plan::{CacheFolder, Recipe, Step, Tool},
     source::Source,
     toolchains::Toolchains,
@@ -57,6 +58,8 @@ pub(crate) struct Draft {
     pub(crate) launch: LaunchEnv,
     pub(crate) processes: BTreeMap<ProcessType, String>,
     pub(crate) static_site: Option<StaticSite>,
+    /// What the Dockerfile says, where one decides.
+    pub(crate) dockerfile: Option<DockerfileFacts>,
     /// Whether it may well be no app at all, but a library or some files: it counts where nothing else does.
     pub(crate) is_vague: bool,
 }
@@ -75,6 +78,7 @@ impl Draft {
             launch: LaunchEnv::default(),
             processes: BTreeMap::new(),
             static_site: None,
+            dockerfile: None,
             is_vague: false,
         }
     }

@@ -18,10 +18,11 @@ use crate::{
 };
 
 /// The certificates that Debian and its kin trust.
-const HOST_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(crate) const HOST_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// How tools are told of them. Node.js, uv and Poetry bring lists of their own, and a host whose operator
 /// added a certificate (a proxy, an internal registry) could not build with those.
-const CERTIFICATE_VARIABLES: [&str; 3] = ["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
+pub(crate) const CERTIFICATE_VARIABLES: [&str; 3] =
+    ["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
 
 /// The variables and folders of one build.
 pub(crate) struct Environment {

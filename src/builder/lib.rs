@@ -11,6 +11,7 @@
 //! | `draft` | a plan in the making, and what recipes may look at |
 //! | `source` | the source tree, read within bounds |
 //! | `toolchains` | [`Toolchains`]: which programs the host has |
+//! | `image` | Dockerfiles, the app's own and generated ones, and how an image is built from them |
 //! | `builder` | [`Builder`]: runs a plan in the artifact |
 //! | `environment`, `process`, `tree` | what a step sees, how it runs, how everything it started ends |
 //! | `reuse` | `node_modules` and `.venv` of the last build, where nothing that decides them changed |
@@ -30,6 +31,7 @@ mod diagnose;
 mod draft;
 mod environment;
 mod folder;
+mod image;
 mod leftovers;
 mod plan;
 mod process;
@@ -45,5 +47,6 @@ mod scenarios;
 
 pub use builder::Builder;
 pub use detect::{plan, plan_with};
+pub use image::{DockerfileFacts, is_lambda};
 pub use plan::{BuildPlan, CacheFolder, Recipe, Reuse, Step, Tool};
 pub use toolchains::Toolchains;

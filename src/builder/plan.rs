@@ -9,6 +9,8 @@ use autostack_domain::{
 };
 use serde::Serialize;
 
+use crate::image::DockerfileFacts;
+
 /// What kind of app it is; names the recipe that decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +39,8 @@ pub enum Recipe {
     Shell,
     /// A folder of files that the agent serves itself.
     Static,
+    /// A `Dockerfile`, where there is a container engine to build it.
+    Dockerfile,
 }
 
 impl fmt::Display for Recipe {
@@ -54,6 +58,7 @@ impl fmt::Display for Recipe {
             Recipe::Procfile => "Procfile",
             Recipe::Shell => "Shell script",
             Recipe::Static => "Static site",
+            Recipe::Dockerfile => "Dockerfile",
         })
     }
 }
@@ -81,8 +86,12 @@ pub struct BuildPlan {
     pub caches: Vec<CacheFolder>,
     /// What the recipe wants in the environment of every process.
     pub launch: LaunchEnv,
-    /// Command line of each process type: the Procfile's over the guessed.
-    pub processes: BTreeMap<ProcessType, String>,
+    /// Command line of each process type: the Procfile's over that of `app.json` over the guessed. `None` for the
+    /// command that the image of a Dockerfile has itself.
+    pub processes: BTreeMap<ProcessType, Option<String>>,
+    /// What the Dockerfile says, where one decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<DockerfileFacts>,
     /// Set where the agent itself serves the files and there is no `web` process.
     pub static_site: Option<StaticSite>,
     /// Checks that `app.json` asks for.

@@ -111,7 +111,8 @@ fn add(key: &mut Vec<u8>, part: &[u8]) {
     key.extend(part);
 }
 
-fn decides_an_install(name: &str) -> bool {
+/// Whether a variable of the config tells installers where to fetch, or compilers how to compile.
+pub(crate) fn decides_an_install(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     ["NPM_CONFIG_", "PIP_", "UV_", "YARN_", "NODE_", "PYTHON", "CC", "CXX", "CFLAGS", "LDFLAGS"]
         .iter()

@@ -108,7 +108,7 @@ fn draft_release(job: &Job, app: &AppFacts, plan: &BuildPlan) -> Release {
         processes: plan
             .processes
             .iter()
-            .map(|(process, line)| (process.clone(), Some(line.clone())))
+            .map(|(process, line)| (process.clone(), line.clone()))
             .collect(),
         formation: Formation::resolve(plan.processes.keys(), &app.set_by_operator, &plan.formation_asked),
         checks: plan.checks.clone(),

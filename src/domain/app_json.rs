@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use self::read::Reader;
 use crate::{
+    env_map,
     health::HealthCheck,
     limits,
     names::{Invalid, ProcessType},
@@ -27,6 +28,11 @@ pub struct AppJson {
     pub formation: BTreeMap<ProcessType, u32>,
     /// `scripts.dokku.predeploy`: a command line that finishes the artifact, after the build.
     pub predeploy: Option<String>,
+    /// `autostack.processes`: command lines of process types, beneath those of a Procfile.
+    pub processes: BTreeMap<ProcessType, String>,
+    /// `autostack.build_args`: names of config that the build of a Dockerfile may have as `ARG`s. They stand in
+    /// the image, readable for everybody who has it.
+    pub build_args: Vec<String>,
     /// Keys that stand in the file and have no effect, as paths: `cron`, `formation.web.size`.
     pub ignored: Vec<String>,
 }
@@ -60,6 +66,7 @@ fn parse_text(text: &[u8]) -> Result<AppJson, String> {
             "healthchecks" => app.checks = checks::read(&entry, &mut app.ignored)?,
             "formation" => app.formation = read_formation(&entry, &mut app.ignored)?,
             "scripts" => app.predeploy = read_scripts(&entry, &mut app.ignored)?,
+            "autostack" => read_autostack(&entry, &mut app)?,
             key if DESCRIPTIVE.contains(&key) => {}
             _ => app.ignored.push(entry.path().to_owned()),
         }
@@ -105,6 +112,34 @@ fn read_scripts(scripts: &Reader, ignored: &mut Vec<String>) -> Result<Option<St
     Ok(predeploy)
 }
 
+/// Keys of our own.
+fn read_autostack(own: &Reader, app: &mut AppJson) -> Result<(), String> {
+    for (key, entry) in own.object()? {
+        match key {
+            "processes" => {
+                for (name, line) in entry.object()? {
+                    let process = line.process_type(name)?;
+                    if line.text()?.trim().is_empty() {
+                        return line.refuse("must be a command line");
+                    }
+                    app.processes.insert(process, line.text()?.to_owned());
+                }
+            }
+            "build_args" => {
+                for name in entry.array()? {
+                    let text = name.text()?;
+                    if !env_map::is_name(text) {
+                        return name.refuse("must be a name of config: letters, digits and _");
+                    }
+                    app.build_args.push(text.to_owned());
+                }
+            }
+            _ => app.ignored.push(entry.path().to_owned()),
+        }
+    }
+    Ok(())
+}
+
 /// The parser's messages start with a capital; ours go on from `app.json: …`.
 fn uncapitalised(message: &str) -> String {
     let mut chars = message.chars();
@@ -138,6 +173,7 @@ mod tests {
             },
             "formation": {"web": {"quantity": 2, "size": "m"}, "worker": {"quantity": 0}},
             "scripts": {"dokku": {"predeploy": "touch /app/x", "postdeploy": "curl x"}, "postdeploy": "y"},
+            "autostack": {"processes": {"web": "./serve"}, "build_args": ["VERSION"], "cache": "off"},
             "cron": [],
         }"#;
         let app = parse(text.as_bytes()).unwrap();
@@ -159,9 +195,17 @@ mod tests {
         assert_eq!(web[3].kind, CheckKind::Liveness);
         assert_eq!(app.formation, BTreeMap::from([(ProcessType::web(), 2), ("worker".parse().unwrap(), 0)]));
         assert_eq!(app.predeploy.as_deref(), Some("touch /app/x"));
+        assert_eq!(app.processes, BTreeMap::from([(ProcessType::web(), "./serve".into())]));
+        assert_eq!(app.build_args, ["VERSION"]);
         assert_eq!(
             app.ignored,
-            ["cron", "formation.web.size", "scripts.dokku.postdeploy", "scripts.postdeploy"]
+            [
+                "autostack.cache",
+                "cron",
+                "formation.web.size",
+                "scripts.dokku.postdeploy",
+                "scripts.postdeploy"
+            ]
         );
     }
 
@@ -203,6 +247,12 @@ mod tests {
             "formation.web.quantity must be a whole number from 0 to 100"
         });
         assert!(refusal(r#"{"formation": {"a b": {}}}"#).starts_with("formation has a process type \"a b\""));
+        assert_eq!(refusal(r#"{"autostack": {"processes": {"web": " "}}}"#), {
+            "autostack.processes.web must be a command line"
+        });
+        assert_eq!(refusal(r#"{"autostack": {"build_args": ["A", "B C"]}}"#), {
+            "autostack.build_args[1] must be a name of config: letters, digits and _"
+        });
         assert_eq!(refusal("[]"), "it must be an object: { … }");
         assert!(refusal("{\n\"a\": }").contains("line 2"), "{}", refusal("{\n\"a\": }"));
         assert!(refusal(&"[".repeat(100_000)).contains("depth"));

@@ -81,10 +81,15 @@ impl fmt::Debug for EnvMap {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Invalid> {
+/// Whether a variable can have this name.
+pub fn is_name(name: &str) -> bool {
     let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if starts && rest && name.len() <= limits::CONFIG_NAME_BYTES_MAX {
+    starts && rest && name.len() <= limits::CONFIG_NAME_BYTES_MAX
+}
+
+fn check_name(name: &str) -> Result<(), Invalid> {
+    if is_name(name) {
         Ok(())
     } else {
         Err(Invalid::new("config name", name, "use letters, digits and _, and do not start with a digit"))

@@ -2,10 +2,7 @@
 //! the template of the operator.
 
 use autostack_base::settings::ImageSettings;
-use autostack_domain::{
-    Failure, FailureKind, ImageTemplate, Stage,
-    image::ImageReference,
-};
+use autostack_domain::{Failure, FailureKind, ImageTemplate, Stage, image::ImageReference};
 
 use super::version;
 use crate::plan::{BuildPlan, Recipe};
@@ -149,7 +146,10 @@ impl Bases {
             other.is_some_and(|other| Some(other) != language && other != Language::Node)
         });
         warnings.extend(others.map(|tool| {
-            format!("{} needs {}, which {build} may lack: a Dockerfile can bring both", tool.needed_for, tool.name)
+            format!(
+                "{} needs {}, which {build} may lack: a Dockerfile can bring both",
+                tool.needed_for, tool.name
+            )
         }));
         Ok(Self { build, run, node, composer, warnings })
     }

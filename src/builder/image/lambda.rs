@@ -35,7 +35,9 @@ mod tests {
         ] {
             assert!(is_lambda_name(name), "{name}");
         }
-        for name in ["node:24", "example.com/amazon/aws-lambda-x", "public.ecr.aws/docker/library/node", "lambda"] {
+        for name in
+            ["node:24", "example.com/amazon/aws-lambda-x", "public.ecr.aws/docker/library/node", "lambda"]
+        {
             assert!(!is_lambda_name(name), "{name}");
         }
     }

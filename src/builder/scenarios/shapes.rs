@@ -19,7 +19,7 @@ fn plan_of_tree(files: &[(&str, &str)]) -> BuildPlan {
 }
 
 fn web(files: &[(&str, &str)]) -> String {
-    plan_of_tree(files).processes.get(&ProcessType::web()).cloned().unwrap_or_default()
+    plan_of_tree(files).processes.get(&ProcessType::web()).cloned().flatten().unwrap_or_default()
 }
 
 #[test]

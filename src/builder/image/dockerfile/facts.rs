@@ -14,7 +14,13 @@ use crate::image::lambda;
 const PORTS_MAX: usize = 64;
 /// Arguments that a builder sets by itself: what they hold is not known here.
 const PREDEFINED: [&str; 8] = [
-    "BUILDARCH", "BUILDOS", "BUILDPLATFORM", "BUILDVARIANT", "TARGETARCH", "TARGETOS", "TARGETPLATFORM",
+    "BUILDARCH",
+    "BUILDOS",
+    "BUILDPLATFORM",
+    "BUILDVARIANT",
+    "TARGETARCH",
+    "TARGETOS",
+    "TARGETPLATFORM",
     "TARGETVARIANT",
 ];
 
@@ -147,8 +153,15 @@ impl<'a> Reader<'a> {
         let parts = words(&instruction.arguments);
         let (image, name) = match parts.as_slice() {
             [image] => (image, None),
-            [image, r#as, name] if r#as.eq_ignore_ascii_case("as") => (image, Some(name.to_ascii_lowercase())),
-            _ => return Err(BadDockerfile::new(instruction.line, "write FROM as `FROM image` or `FROM image AS name`")),
+            [image, r#as, name] if r#as.eq_ignore_ascii_case("as") => {
+                (image, Some(name.to_ascii_lowercase()))
+            }
+            _ => {
+                return Err(BadDockerfile::new(
+                    instruction.line,
+                    "write FROM as `FROM image` or `FROM image AS name`",
+                ));
+            }
         };
         let image = expand(image, &self.global, self.escape);
         if image.as_deref() == Some("") {
@@ -213,7 +226,8 @@ impl<'a> Reader<'a> {
             let Some(mount) = flag.strip_prefix("--mount=") else { continue };
             let fields: Vec<(&str, &str)> =
                 mount.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect();
-            let field = |names: &[&str]| fields.iter().find(|(key, _)| names.contains(key)).map(|(_, it)| *it);
+            let field =
+                |names: &[&str]| fields.iter().find(|(key, _)| names.contains(key)).map(|(_, it)| *it);
             if let Some(from) = field(&["from"]) {
                 uses.push(self.source(from));
             }
@@ -346,7 +360,8 @@ mod tests {
         assert_eq!((found.base.as_deref(), found.ports), (Some("alpine:3"), vec![90, 91, 92, 5000]));
         let found = facts("ARG BASE\nFROM $BASE\nARG PORT\nEXPOSE $PORT\n");
         assert_eq!((found.base, found.images.len(), found.ports.len()), (None, 0, 0));
-        let found = facts("FROM --platform=$BUILDPLATFORM a AS b\nFROM image-$TARGETARCH\nCOPY --from=b x y\n");
+        let found =
+            facts("FROM --platform=$BUILDPLATFORM a AS b\nFROM image-$TARGETARCH\nCOPY --from=b x y\n");
         assert_eq!((found.base, found.images), (None, vec!["a".to_owned()]));
     }
 
@@ -364,9 +379,15 @@ mod tests {
     fn functions_are_known_by_their_base_through_stages_and_arguments() {
         let lambda = |text: &str| facts(text).is_lambda;
         assert!(lambda("FROM public.ecr.aws/lambda/nodejs:22\nCMD [\"app.handler\"]\n"));
-        assert!(lambda("ARG R=public.ecr.aws\nARG V=3.13\nFROM ${R}/lambda/python:${V} AS base\nFROM base AS x\nFROM x\n"));
-        assert!(lambda("FROM node AS build\nFROM docker.io/amazon/aws-lambda-nodejs:22\nCOPY --from=build /a /a\n"));
-        assert!(!lambda("FROM public.ecr.aws/lambda/nodejs:22 AS build\nFROM node\nCOPY --from=build /a /a\n"));
+        assert!(lambda(
+            "ARG R=public.ecr.aws\nARG V=3.13\nFROM ${R}/lambda/python:${V} AS base\nFROM base AS x\nFROM x\n"
+        ));
+        assert!(lambda(
+            "FROM node AS build\nFROM docker.io/amazon/aws-lambda-nodejs:22\nCOPY --from=build /a /a\n"
+        ));
+        assert!(!lambda(
+            "FROM public.ecr.aws/lambda/nodejs:22 AS build\nFROM node\nCOPY --from=build /a /a\n"
+        ));
         let text = "ARG BASE\nFROM $BASE\n";
         assert!(!facts(text).is_lambda);
         assert!(facts_given(text, &[("BASE", "amazon/aws-lambda-java:21")]).is_lambda);
