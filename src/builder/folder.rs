@@ -163,8 +163,9 @@ pub(crate) fn add_top(draft: &mut Draft) {
     }
 }
 
-/// The command line, run in the folder. A shell replaces itself by the last command of an and-list, so that
-/// signals go to the app; of other lines the `cd` must not become a part of something else.
+/// The command line, run in the folder: a part of the line and not a setting beside it, so that whatever runs
+/// commands at the top of the artifact need not know of folders. Of lines that are more than one command the
+/// `cd` must not become a part of one.
 fn command_in(folder: &str, command: &str) -> String {
     let folder = shell_word(folder);
     let is_plain = !command.contains([';', '&', '|', '\n']);

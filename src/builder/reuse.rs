@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Copies a folder with everything that matters; shares blocks where the filesystem can.
-pub(crate) const COPY: &str = r#"cp -a --reflink=auto -- "$AUTOSTACK_FROM" "$AUTOSTACK_TO""#;
+pub(crate) const COPY: &str = r#"mkdir -p -- "${AUTOSTACK_TO%/*}" && cp -a --reflink=auto -- "$AUTOSTACK_FROM" "$AUTOSTACK_TO""#;
 
 /// A folder that may be reused, and where it is kept.
 pub(crate) struct Kept {
@@ -81,7 +81,8 @@ impl Kept {
         for entry in fs::read_dir(bin)? {
             rewrite_paths(&entry?.path(), &old, new)?;
         }
-        rewrite_paths(&self.made.join("pyvenv.cfg"), &old, new)
+        let settings = self.made.join("pyvenv.cfg");
+        if settings.exists() { rewrite_paths(&settings, &old, new) } else { Ok(()) }
     }
 
     /// Makes room for a new copy, and says from where to where it goes; `None` if there is nothing to keep.

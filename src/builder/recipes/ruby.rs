@@ -75,7 +75,10 @@ fn add_install(context: &Context, gems: &BTreeSet<String>, draft: &mut Draft) {
             .to_vec(),
         tool: "ruby".to_owned(),
     });
-    let mut step = Step::new("Installing gems", line).env("BUNDLE_GLOBAL_GEM_CACHE", "true").reuse(reuse);
+    let mut step = Step::new("Installing gems", line)
+        .env("BUNDLE_GLOBAL_GEM_CACHE", "true")
+        .env("BUNDLE_SILENCE_ROOT_WARNING", "true")
+        .reuse(reuse);
     if lock.is_empty() {
         draft.warn(
             "no Gemfile.lock: every build may install other versions; commit the one that bundle writes",

@@ -2,6 +2,8 @@
 
 mod builds;
 mod killing;
+mod languages;
+mod serving;
 mod shapes;
 mod snapshots;
 
@@ -96,8 +98,14 @@ impl Workshop {
 
     /// Plans and builds, as a deployment does.
     async fn make(&self, artifact: &Path) -> BuildPlan {
-        let plan = crate::plan(artifact, &Toolchains::default()).unwrap();
-        if let Err(failure) = self.build(artifact, &plan, &EnvMap::new()).await {
+        self.make_with(artifact, &EnvMap::new()).await
+    }
+
+    /// Plans and builds with this config.
+    async fn make_with(&self, artifact: &Path, config: &EnvMap) -> BuildPlan {
+        let plan = crate::plan_with(artifact, config, &Toolchains::of(config))
+            .unwrap_or_else(|failure| panic!("{failure:#?}"));
+        if let Err(failure) = self.build(artifact, &plan, config).await {
             panic!("{failure:#?}\n{}", self.printed());
         }
         plan
@@ -112,19 +120,20 @@ impl Workshop {
 
     /// Runs a command line in the artifact with the environment that its processes get.
     fn run(&self, artifact: &Path, plan: &BuildPlan, command: &str) -> String {
-        let folders = plan.launch.path.iter().map(|folder| artifact.join(folder).display().to_string());
-        let path = folders.chain([Toolchains::default().path().to_owned()]).collect::<Vec<_>>().join(":");
-        let output = Command::new("/bin/sh")
-            .args(["-c", command])
-            .current_dir(artifact)
-            .env_clear()
-            .env("PATH", path)
-            .envs(&plan.launch.vars)
-            .output()
-            .unwrap();
+        let output = launched(artifact, plan, &Toolchains::default(), command).output().unwrap();
         let both = [output.stdout, output.stderr].concat();
         String::from_utf8_lossy(&both).into_owned()
     }
+}
+
+/// A command line with the environment that a process of the artifact gets.
+fn launched(artifact: &Path, plan: &BuildPlan, tools: &Toolchains, command: &str) -> Command {
+    let folders = plan.launch.path.iter().map(|folder| artifact.join(folder).display().to_string());
+    let path = folders.chain([tools.path().to_owned()]).collect::<Vec<_>>().join(":");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).current_dir(artifact).env_clear();
+    shell.env("PATH", path).envs(&plan.launch.vars);
+    shell
 }
 
 /// A plan of one step.
