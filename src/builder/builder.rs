@@ -1,14 +1,16 @@
-//! Runs a plan: waits for a free slot, runs the steps in the artifact, keeps what may be reused.
+//! Runs a plan: waits for a free slot, then runs the steps in the artifact and keeps what may be reused, or has
+//! an image made of it.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use autostack_base::{settings::SettingsWatch, tasks::Tasks};
-use autostack_domain::{AppName, EnvMap, Failure, FailureKind, Stage};
+use autostack_domain::{AppName, DeploymentId, EnvMap, Failure, FailureKind, Stage, image::Digest};
+use autostack_engine::Engine;
 use autostack_logs::BuildLog;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cache, diagnose,
     environment::Environment,
+    image::{ImageBuild, Logins},
     leftovers,
     plan::{BuildPlan, Step},
     process::{self, Ended, Surroundings, Tail},
@@ -32,6 +35,37 @@ const FILLED: &str = ".autostack-filled";
 #[derive(Debug, Clone)]
 pub struct Builder {
     inner: Arc<Inner>,
+    images: Option<Images>,
+}
+
+/// What a build has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Made {
+    /// The folder that held the source is the artifact; of a site that was built in an image, it has its files now.
+    Directory,
+    /// An image, named [`Engine::image_name`], is the artifact.
+    Image {
+        /// Its id in the engine.
+        image: Digest,
+        /// TCP ports that the app's Dockerfile exposes, in ascending order; empty for an app that listens on
+        /// `PORT`.
+        ports: Vec<u16>,
+        /// Whether it is a function for AWS Lambda.
+        is_lambda: bool,
+    },
+}
+
+/// Where images are built, and how registries let the agent in.
+#[derive(Clone)]
+struct Images {
+    engine: Engine,
+    logins: Logins,
+}
+
+impl fmt::Debug for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Images").field("engine", &self.engine).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -46,7 +80,24 @@ impl Builder {
     /// Keeps the caches of all apps in `cache_dir`, a folder an app.
     pub fn new(cache_dir: impl Into<PathBuf>, settings: SettingsWatch, tasks: Tasks) -> Self {
         let inner = Inner { cache_dir: cache_dir.into(), settings, tasks, slots: Slots::new() };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), images: None }
+    }
+
+    /// Builds images from now on, on this engine. `logins` finds the login of an app at a registry, for images
+    /// that the engine does not have; it is called where blocking is allowed.
+    #[must_use]
+    pub fn with_engine(self, engine: Engine, logins: Logins) -> Self {
+        Self { images: Some(Images { engine, logins }), ..self }
+    }
+
+    /// Whether builds make images.
+    pub fn makes_images(&self) -> bool {
+        self.images.is_some()
+    }
+
+    /// The programs with which an app of this config is planned.
+    pub fn tools(&self, config: &EnvMap) -> Toolchains {
+        if self.makes_images() { Toolchains::of_an_image() } else { Toolchains::of(config) }
     }
 
     /// Ends the builds that an agent left when it was killed, with their processes and temporary folders. Called
@@ -58,30 +109,59 @@ impl Builder {
         leftovers::sweep(&self.inner.cache_dir)
     }
 
-    /// Makes the artifact in place: `dir` holds the source, and afterwards what runs. `env` is the app's
-    /// config. Everything that the tools print goes to `log` as it comes.
+    /// Makes the artifact: in place, where `dir` holds the source, and afterwards what runs; or, with an engine,
+    /// as an image of the source in `dir`. The plan must have been made with [`Builder::tools`]. `env` is the
+    /// app's config. Everything that the tools print goes to `log` as it comes.
     ///
     /// Ends within a second of `cancel`, and at `build.timeout` after the first step began; either way, and
     /// when the returned future is dropped, no process of the build is left.
     ///
     /// # Errors
     /// The failure of the first step that did not end well, [`FailureKind::TimedOut`] or
-    /// [`FailureKind::Cancelled`]. The artifact is then of no use, and the caller's to remove.
+    /// [`FailureKind::Cancelled`], and those of an engine. What is in `dir` is then of no use, and the caller's
+    /// to remove; there is no image.
+    // One deployment has all of these, and nothing else has them together.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another thing, and a struct would only rename them"
+    )]
     pub async fn build(
         &self,
         app: &AppName,
+        deployment: &DeploymentId,
         dir: &Path,
         plan: &BuildPlan,
         env: &EnvMap,
         log: &BuildLog,
         cancel: &CancellationToken,
-    ) -> Result<(), Failure> {
-        if plan.steps.is_empty() {
-            return Ok(());
+    ) -> Result<Made, Failure> {
+        let has_nothing_to_build = plan.steps.is_empty() && plan.dockerfile.is_none();
+        let is_files = plan.static_site.is_some() && plan.processes.is_empty();
+        if has_nothing_to_build && (self.images.is_none() || is_files) {
+            return Ok(Made::Directory);
         }
         let _slot = self.wait_for_slot(log, cancel).await?;
         let limit = self.inner.settings.borrow().build.timeout;
         let app_cache = self.inner.cache_dir.join(app.as_str());
+        if let Some(images) = &self.images {
+            let settings = self.inner.settings.borrow().clone();
+            let build = ImageBuild {
+                engine: &images.engine,
+                logins: &images.logins,
+                settings: &settings,
+                tasks: &self.inner.tasks,
+                app,
+                deployment,
+                dir,
+                plan,
+                config: env,
+                app_cache: &app_cache,
+                log,
+                cancel,
+                deadline: Instant::now() + limit,
+            };
+            return build.run().await;
+        }
         self.bound_cache(app_cache.clone(), log).await;
         let tools = Toolchains::of(env);
         let environment = Environment::prepare(plan, env, dir, &app_cache, &tools)
@@ -105,7 +185,7 @@ impl Builder {
         for step in &plan.steps {
             build.step(step).await?;
         }
-        Ok(())
+        Ok(Made::Directory)
     }
 
     /// Removes everything that was kept for an app.
@@ -249,7 +329,7 @@ impl Build<'_> {
     }
 }
 
-fn cancelled() -> Failure {
+pub(crate) fn cancelled() -> Failure {
     Failure::new(Stage::Build, FailureKind::Cancelled, "the build was cancelled")
         .hint("nothing was changed; push again when you are ready")
 }

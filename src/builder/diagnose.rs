@@ -97,6 +97,15 @@ pub(crate) fn failed_step(step: &Step, exit: Exit, output: &str, dir: &Path) -> 
     Failure::new(Stage::Build, kind, cause).evidence(last_lines(output)).hint(hint)
 }
 
+/// What helps where a tool in an image prints a message that is known. What a host lacks is none of it.
+pub(crate) fn known_hint(output: &str) -> Option<&'static str> {
+    let of_the_app = KNOWN.iter().filter(|known| known.kind == FailureKind::BuildFailed);
+    of_the_app
+        .into_iter()
+        .find(|known| known.words.iter().all(|words| output.contains(words)))
+        .map(|it| it.hint)
+}
+
 /// No space is left where the artifact is made.
 pub(crate) fn disk_full(stage: Stage, cause: impl Into<String>) -> Failure {
     Failure::new(stage, FailureKind::DiskFull, cause)

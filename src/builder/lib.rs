@@ -45,8 +45,8 @@ mod tree;
 #[cfg(test)]
 mod scenarios;
 
-pub use builder::Builder;
+pub use builder::{Builder, Made};
 pub use detect::{plan, plan_with};
-pub use image::{DockerfileFacts, is_lambda};
+pub use image::{DockerfileFacts, Logins, is_lambda};
 pub use plan::{BuildPlan, CacheFolder, Recipe, Reuse, Step, Tool};
 pub use toolchains::Toolchains;

@@ -69,7 +69,7 @@ pub(crate) enum Ended {
 pub(crate) struct Tail(VecDeque<u8>);
 
 impl Tail {
-    fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.0.extend(bytes);
         let excess = self.0.len().saturating_sub(TAIL_BYTES_MAX);
         self.0.drain(..excess);

@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// Copies a folder with everything that matters; shares blocks where the filesystem can.
-pub(crate) const COPY: &str = r#"mkdir -p -- "${AUTOSTACK_TO%/*}" && cp -a --reflink=auto -- "$AUTOSTACK_FROM" "$AUTOSTACK_TO""#;
+pub(crate) const COPY: &str =
+    r#"mkdir -p -- "${AUTOSTACK_TO%/*}" && cp -a --reflink=auto -- "$AUTOSTACK_FROM" "$AUTOSTACK_TO""#;
 
 /// A folder that may be reused, and where it is kept.
 pub(crate) struct Kept {

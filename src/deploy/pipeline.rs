@@ -126,7 +126,7 @@ async fn build(
     config: &EnvMap,
 ) -> Result<(), Failure> {
     work.enter(Stage::Build);
-    parts.builder.build(&job.app, &work.dir, plan, config, &job.log, &job.cancel).await?;
+    parts.builder.build(&job.app, &job.id, &work.dir, plan, config, &job.log, &job.cancel).await?;
     check_cancelled(job, work)
 }
 

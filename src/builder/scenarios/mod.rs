@@ -1,6 +1,8 @@
 //! Plans of the sample apps, and real builds of some of them.
 
 mod builds;
+mod detection;
+mod detection_trees;
 mod killing;
 mod languages;
 mod serving;
@@ -24,7 +26,7 @@ use autostack_logs::{BuildLog, Filter, LogLimits, Logs};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::{BuildPlan, Builder, Toolchains};
+use crate::{BuildPlan, Builder, Made, Toolchains};
 
 /// `tests/fixtures` of the workspace.
 fn fixtures(folder: &str) -> PathBuf {
@@ -92,8 +94,15 @@ impl Workshop {
         artifact
     }
 
+    fn deployment(&self) -> DeploymentId {
+        "00000000-0000-7000-8000-000000000001".parse().unwrap()
+    }
+
     async fn build(&self, artifact: &Path, plan: &BuildPlan, env: &EnvMap) -> Result<(), Failure> {
-        self.builder.build(&self.app, artifact, plan, env, &self.log, &self.cancel).await
+        let id = self.deployment();
+        let made = self.builder.build(&self.app, &id, artifact, plan, env, &self.log, &self.cancel).await?;
+        assert_eq!(made, Made::Directory);
+        Ok(())
     }
 
     /// Plans and builds, as a deployment does.
