@@ -5,11 +5,16 @@
 //! so all builds of the engine together.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
+    os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
 };
 
-use nix::unistd::geteuid;
+use nix::{
+    sys::eventfd::{EfdFlags, EventFd},
+    unistd::geteuid,
+};
 
 use super::request::{Budget, Unenforced};
 use crate::about::{About, Product};
@@ -39,12 +44,12 @@ pub(crate) fn quota_us(cpus: f64) -> u64 {
     quota.max(1_000)
 }
 
-/// The control group of all builds, and how often it had met its memory limit before this one.
+/// The limits of all builds, as they were set for one.
 #[derive(Debug)]
 pub(crate) struct BuildKitBudget {
-    group: Option<Group>,
+    /// Set where a memory limit is, and can be watched.
+    watch: Option<Watch>,
     memory_bytes: Option<u64>,
-    refusals_before: u64,
     /// What could not be limited.
     pub(crate) unenforced: Vec<Unenforced>,
 }
@@ -73,8 +78,8 @@ impl BuildKitBudget {
         note("memory", group.make().and_then(|()| group.limit_memory(budget.memory_bytes)));
         note("processors", group.limit_cpu(budget.cpus));
         note("processes", group.limit_pids());
-        let refusals_before = group.refusals();
-        Self { group: Some(group), memory_bytes: budget.memory_bytes, refusals_before, unenforced }
+        let watch = budget.memory_bytes.and_then(|_| group.watch().ok());
+        Self { watch, memory_bytes: budget.memory_bytes, unenforced }
     }
 
     fn none(budget: Budget, why: &str) -> Self {
@@ -85,14 +90,39 @@ impl BuildKitBudget {
         ];
         let unenforced = what.into_iter().filter(|(_, is_asked)| *is_asked);
         let unenforced = unenforced.map(|(what, _)| Unenforced { what, why: why.to_owned() }).collect();
-        Self { group: None, memory_bytes: budget.memory_bytes, refusals_before: 0, unenforced }
+        Self { watch: None, memory_bytes: budget.memory_bytes, unenforced }
     }
 
-    /// The limit, if builds have met it since it was set. Blocks, shortly.
-    pub(crate) fn was_met(&self) -> Option<u64> {
-        let group = self.group.as_ref()?;
-        (group.refusals() > self.refusals_before).then_some(self.memory_bytes?)
+    /// The limit in bytes, if a process had to be killed for it since it was set. Blocks, shortly.
+    pub(crate) fn killed_for(&self) -> Option<u64> {
+        self.watch.as_ref().filter(|watch| watch.has_killed())?;
+        self.memory_bytes
     }
+}
+
+/// Sees that a process of the group was killed because memory ran out.
+#[derive(Debug)]
+enum Watch {
+    /// Version 1 counts only in the group of the process itself, which is gone by then; but whoever asks for it is
+    /// told of every group below.
+    V1(EventFd),
+    /// Version 2 counts for all groups below: so many before.
+    V2 { events: PathBuf, before: u64 },
+}
+
+impl Watch {
+    fn has_killed(&self) -> bool {
+        match self {
+            Watch::V1(told) => told.read().is_ok(),
+            Watch::V2 { events, before } => kills(events) > *before,
+        }
+    }
+}
+
+fn kills(events: &Path) -> u64 {
+    let events = fs::read_to_string(events).unwrap_or_default();
+    let of = |line: &str| line.strip_prefix("oom_kill ")?.trim().parse().ok();
+    events.lines().find_map(of).unwrap_or(0)
 }
 
 /// The group, or why it is out of reach.
@@ -199,24 +229,22 @@ impl Group {
         self.write("pids", "pids.max", &BUILD_PIDS_MAX.to_string())
     }
 
-    /// How often memory was refused or a process killed for it.
-    fn refusals(&self) -> u64 {
+    fn watch(&self) -> io::Result<Watch> {
         match self {
             Group::V1 { .. } => {
-                let names = ["memory.failcnt", "memory.memsw.failcnt"];
-                names.iter().map(|name| number(&self.file("memory", name))).sum()
+                let told = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+                let control = File::open(self.file("memory", "memory.oom_control"))?;
+                let order = format!("{} {}", told.as_fd().as_raw_fd(), control.as_raw_fd());
+                self.write("memory", "cgroup.event_control", &order)?;
+                Ok(Watch::V1(told))
             }
             Group::V2 { .. } => {
-                let events = fs::read_to_string(self.file("memory", "memory.events")).unwrap_or_default();
-                let of = |line: &str| line.strip_prefix("oom_kill ")?.trim().parse().ok();
-                events.lines().find_map(of).unwrap_or(0)
+                let events = self.file("memory", "memory.events");
+                let before = kills(&events);
+                Ok(Watch::V2 { events, before })
             }
         }
     }
-}
-
-fn number(path: &Path) -> u64 {
-    fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -251,8 +279,10 @@ mod tests {
         group.limit_memory(None).unwrap();
         group.limit_cpu(None).unwrap();
         assert_eq!((read("memory.max").as_str(), read("cpu.max").as_str()), ("max", "max 100000"));
+        let watch = group.watch().unwrap();
         fs::write(group.file("", "memory.events"), "low 0\noom 3\noom_kill 2\n").unwrap();
-        assert_eq!(group.refusals(), 2);
+        assert!(watch.has_killed());
+        assert!(!group.watch().unwrap().has_killed(), "what was before does not count");
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! It takes the whole context as one tar stream, runs each command in a container of its own, and knows neither
 //! secrets nor mounts.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use autostack_base::tasks::Tasks;
 use autostack_domain::FailureKind;
@@ -20,7 +23,7 @@ use super::{
     request::{Build, Unenforced},
     run::{Broken, Query},
     script::Script,
-    tail::Tail,
+    tail::Printed,
     tree::Tree,
     wire::{self, BuildLine, Connection},
 };
@@ -85,7 +88,13 @@ pub(crate) async fn build(
 fn extras(script: &Script) -> (String, Vec<Extra>) {
     let content = Bytes::from(script.text.clone());
     if let Some(path) = &script.path {
-        return (path.display().to_string(), vec![Extra { path: path.clone(), content }]);
+        let mut extras = vec![Extra { path: path.clone(), content }];
+        if let Some((ignore, text)) = &script.ignore_file
+            && ignore.as_path() == Path::new(".dockerignore")
+        {
+            extras.push(Extra { path: ignore.clone(), content: Bytes::from(text.clone()) });
+        }
+        return (path.display().to_string(), extras);
     }
     let ignore = script.ignore_file.as_ref().map_or(".dockerignore", |(_, text)| text.as_str());
     let ignore = format!("{ignore}\n{GENERATED_IN_CONTEXT}\n");
@@ -117,7 +126,7 @@ fn query(build: &Build<'_>, dockerfile: &str, labels: &HashMap<String, String>) 
 pub(crate) struct ClassicProgress<'a> {
     say: &'a Say<'a>,
     current: Option<FailedStep>,
-    tail: Tail,
+    printed: Printed,
     is_line_open: bool,
     /// What the builder warns of.
     pub(crate) warnings: Vec<String>,
@@ -128,13 +137,13 @@ const ERROR_COLOUR: (&str, &str) = ("\u{1b}[91m", "\u{1b}[0m");
 
 impl<'a> ClassicProgress<'a> {
     pub(crate) fn new(say: &'a Say<'a>) -> Self {
-        Self { say, current: None, tail: Tail::default(), is_line_open: false, warnings: Vec::new() }
+        Self { say, current: None, printed: Printed::default(), is_line_open: false, warnings: Vec::new() }
     }
 
     /// The step that was begun last, with the last lines of its command.
     pub(crate) fn current(&self) -> Option<FailedStep> {
         let step = self.current.clone()?;
-        Some(FailedStep { tail: self.tail.lines(), ..step })
+        Some(FailedStep { tail: self.printed.evidence(), ..step })
     }
 
     fn take(&mut self, line: &BuildLine) {
@@ -143,7 +152,7 @@ impl<'a> ClassicProgress<'a> {
             self.close_line();
             (self.say)(Output::Step(&step));
             self.current = Some(FailedStep { name: step, error: String::new(), tail: Vec::new() });
-            self.tail = Tail::default();
+            self.printed = Printed::default();
         } else if text.trim() == "---> Using cache" {
             (self.say)(Output::Detail("cached"));
         } else if line.status.starts_with("Pulling from ") {
@@ -153,17 +162,18 @@ impl<'a> ClassicProgress<'a> {
                 self.warnings.push(warning.to_owned());
             }
         } else if !is_noise(text) {
-            let text = text.strip_prefix(ERROR_COLOUR.0).unwrap_or(text);
-            let text = text.strip_suffix(ERROR_COLOUR.1).unwrap_or(text);
-            self.raw(text);
+            match text.strip_prefix(ERROR_COLOUR.0) {
+                Some(error) => self.raw(error.strip_suffix(ERROR_COLOUR.1).unwrap_or(error), true),
+                None => self.raw(text.strip_prefix(ERROR_COLOUR.1).unwrap_or(text), false),
+            }
         }
     }
 
-    fn raw(&mut self, text: &str) {
+    fn raw(&mut self, text: &str, is_error: bool) {
         if text.is_empty() {
             return;
         }
-        self.tail.push(text.as_bytes());
+        self.printed.push(text.as_bytes(), is_error);
         self.is_line_open = !text.ends_with('\n');
         (self.say)(Output::Raw(text.as_bytes()));
     }

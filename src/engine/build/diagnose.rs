@@ -230,6 +230,7 @@ fn parse_error(failed: &Failed<'_>) -> Option<BuildError> {
         );
     }
     let sentences = [
+        ("cannot be empty", "it is empty", "begin it with FROM and an image"),
         ("file with no instructions", "it is empty", "begin it with FROM and an image"),
         (
             "no build stage in current context",
@@ -288,7 +289,7 @@ fn missing_secret(failed: &Failed<'_>) -> Option<BuildError> {
 }
 
 fn missing_file(failed: &Failed<'_>) -> Option<BuildError> {
-    let path = missing_path(failed.message)?;
+    let path = missing_path(failed.message).or_else(|| missing_source(failed))?;
     let shown = Printable(&path).to_string();
     let step = failed.step_name();
     let line = failed.step_line();
@@ -325,12 +326,34 @@ fn missing_path(message: &str) -> Option<String> {
         message[..end].rsplit_once('"').map(|(_, path)| path)
     };
     let classic = || {
-        let (_, rest) = message.split_once("or excluded by .dockerignore: stat ")?;
+        let (_, rest) = message.split_once(": stat ")?;
         rest.rsplit_once(": ").map(|(path, _)| path)
     };
     let no_match = || message.split_once("no source files were specified").map(|_| "what its wildcard names");
     let path = quoted().or_else(classic).or_else(no_match)?;
     Some(path.trim_start_matches('/').to_owned())
+}
+
+/// The same where the builder names only the folder that it looked in: the first source of the instruction that
+/// does not get to it.
+fn missing_source(failed: &Failed<'_>) -> Option<String> {
+    let is_meant =
+        failed.says("no such file or directory") && (failed.says("failed to walk") || failed.says("lstat "));
+    let instruction = instruction(failed.step_name());
+    let (name, words) = instruction.split_once(' ').filter(|_| is_meant)?;
+    if !matches!(name, "COPY" | "ADD") {
+        return None;
+    }
+    let is_of_stage = words.contains("--from=");
+    let words: Vec<&str> = words.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+    let sources = words.split_last().map(|(_, sources)| sources)?;
+    let paths = sources.iter().map(|source| source.trim_start_matches("./").trim_start_matches('/'));
+    let gets_there = |path: &&str| {
+        !is_of_stage
+            && failed.build.context.join(path).symlink_metadata().is_ok()
+            && !failed.script.ignore.leaves_out(path)
+    };
+    paths.into_iter().find(|path| !gets_there(path)).map(str::to_owned)
 }
 
 fn missing_stage(failed: &Failed<'_>) -> Option<BuildError> {
@@ -371,11 +394,10 @@ fn base_image(failed: &Failed<'_>) -> Option<BuildError> {
         "failed to copy:",
     ];
     let name = failed.step_name();
-    let reference = name
-        .strip_prefix("[internal] load metadata for ")
-        .map(str::to_owned)
-        .or_else(|| from_of(&instruction(name)));
-    let is_pull = WORDS.iter().any(|words| failed.says(words));
+    let looked_up = name.strip_prefix("[internal] load metadata for ").map(str::to_owned);
+    let is_look_up = looked_up.is_some();
+    let reference = looked_up.or_else(|| from_of(&instruction(name)));
+    let is_pull = is_look_up || WORDS.iter().any(|words| failed.says(words));
     let is_classic_pull = reference.is_some() && failed.message.starts_with("Get \"");
     if !is_pull && !is_classic_pull && !failed.message.starts_with("invalid from flag value ") {
         return None;
@@ -417,6 +439,8 @@ fn line_of_image(failed: &Failed<'_>, reference: &str) -> Option<String> {
 
 /// The engine did not get the files that it asked for.
 fn files_not_taken(failed: &Failed<'_>) -> Option<BuildError> {
-    let (_, why) = failed.message.split_once("error from sender: ")?;
-    Some(unreadable(why.rsplit_once("desc = ").map_or(why, |(_, why)| why)))
+    let marks =
+        ["code = FailedPrecondition desc = ", "code = InvalidArgument desc = ", "error from sender: "];
+    let why = marks.iter().find_map(|mark| failed.message.rsplit_once(mark))?.1;
+    Some(unreadable(why))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::moby::buildkit::v1::{StatusResponse, Vertex};
 
-use super::tail::Tail;
+use super::tail::Printed;
 use crate::output::{Output, Say};
 
 /// Steps that are followed; a Dockerfile has a few dozen.
@@ -29,9 +29,11 @@ struct Step {
     is_cached: bool,
     is_done: bool,
     error: String,
-    tail: Tail,
+    printed: Printed,
 }
 
+/// How BuildKit numbers the standard error of a command.
+const STANDARD_ERROR: i64 = 2;
 /// The step that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FailedStep {
@@ -54,7 +56,7 @@ impl<'a> Progress<'a> {
             self.vertex(vertex);
         }
         for log in status.logs {
-            self.log(&log.vertex, &log.msg);
+            self.log(&log.vertex, &log.msg, log.stream);
         }
         for warning in status.warnings {
             let text = String::from_utf8_lossy(&warning.short).into_owned();
@@ -69,14 +71,14 @@ impl<'a> Progress<'a> {
         let failed = self.steps.values().filter(|step| !step.error.is_empty());
         let (cancelled, own): (Vec<_>, Vec<_>) = failed.partition(|step| is_consequence(&step.error));
         let step = own.first().or_else(|| cancelled.first())?;
-        Some(FailedStep { name: step.name.clone(), error: step.error.clone(), tail: step.tail.lines() })
+        Some(FailedStep { name: step.name.clone(), error: step.error.clone(), tail: step.printed.evidence() })
     }
 
     /// The step that runs now, for whoever ends the build.
     pub(crate) fn running(&self) -> Option<FailedStep> {
         let running = |digest: &&String| self.steps.get(*digest).is_some_and(|step| !step.is_done);
         let step = self.steps.get(self.current.as_ref().filter(running)?)?;
-        Some(FailedStep { name: step.name.clone(), error: String::new(), tail: step.tail.lines() })
+        Some(FailedStep { name: step.name.clone(), error: String::new(), tail: step.printed.evidence() })
     }
 
     fn vertex(&mut self, vertex: Vertex) {
@@ -89,7 +91,7 @@ impl<'a> Progress<'a> {
             is_cached: false,
             is_done: false,
             error: String::new(),
-            tail: Tail::default(),
+            printed: Printed::default(),
         });
         step.is_done |= vertex.completed.is_some();
         if !vertex.error.is_empty() {
@@ -111,9 +113,9 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn log(&mut self, digest: &str, bytes: &[u8]) {
+    fn log(&mut self, digest: &str, bytes: &[u8], stream: i64) {
         let Some(step) = self.steps.get_mut(digest) else { return };
-        step.tail.push(bytes);
+        step.printed.push(bytes, stream == STANDARD_ERROR);
         if bytes.is_empty() {
             return;
         }

@@ -114,7 +114,7 @@ impl Engine {
             step: progress.failed().or_else(|| progress.running()),
             outcome,
             warnings: progress.warnings,
-            memory_met: budget.was_met(),
+            memory_met: budget.killed_for(),
             unenforced: std::mem::take(&mut budget.unenforced),
         }
     }

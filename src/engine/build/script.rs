@@ -1,6 +1,6 @@
 //! [`Script`]: the Dockerfile and its `.dockerignore`, read and checked before the engine is asked.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use autostack_domain::FailureKind;
 
@@ -34,7 +34,8 @@ impl Script {
         let (path, text) = match dockerfile {
             Dockerfile::Text(text) => (None, text.clone()),
             Dockerfile::File(path) => {
-                let path: PathBuf = Path::new(path).components().collect();
+                let is_part = |part: &Component<'_>| !matches!(part, Component::CurDir);
+                let path: PathBuf = Path::new(path).components().filter(is_part).collect();
                 let text = read(context, &path)?.ok_or_else(|| missing(&path))?;
                 (Some(path), text)
             }

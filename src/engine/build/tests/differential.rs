@@ -25,6 +25,7 @@ const FILES: &[&str] = &[
     "x[1].txt",
 ];
 
+/// Without what Docker 20.10 gets wrong: it does not look for `!**/*.js` in a folder that another line leaves out.
 const IGNORES: &[&str] = &[
     "",
     "# nothing\n\n",
@@ -37,7 +38,6 @@ const IGNORES: &[&str] = &[
     "temp?\n",
     "docs/*.md\ndist/\n",
     "Dockerfile\n.dockerignore\n",
-    "**\n!**/*.js\n",
     "deep/*/and\n",
     "x\\[1\\].txt\nspace in name.txt\n",
     "[a-d]*\n!docs\n",
@@ -83,8 +83,8 @@ async fn the_same_files_as_docker_build() {
             let theirs = format!("{}-{number}-theirs", ours.rsplit_once(':').unwrap().0);
             docker_copies(&world, builder, &theirs);
             assert_eq!(
-                files_in(&world, &ours, "/ctx"),
-                files_in(&world, &theirs, "/ctx"),
+                files_in(&world, &ours, "/ctx").await,
+                files_in(&world, &theirs, "/ctx").await,
                 "{builder:?} with {ignore:?}"
             );
         }

@@ -43,7 +43,7 @@ async fn a_command_that_fails() {
         let error = of(&from_base(many), builder).await;
         assert_eq!(error.kind, FailureKind::BuildFailed);
         assert_eq!(error.message, "`RUN seq 1 1000 && echo the-reason >&2 && exit 3` ended with exit code 3");
-        assert_eq!(error.evidence.last().unwrap(), "the-reason");
+        assert!(error.evidence.contains(&"the-reason".to_owned()), "{error:#?}");
         assert_eq!(error.evidence.len(), 20, "{error:#?}");
 
         let error = of(&from_base("RUN nosuchprogram\n"), builder).await;

@@ -20,6 +20,8 @@ use std::{
 };
 
 use autostack_domain::{AppName, DeploymentId};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -165,7 +167,14 @@ async fn eventually(within: Duration, what: &str, mut is_so: impl FnMut() -> boo
 }
 
 /// The files below a folder of an image.
-fn files_in(world: &World, image: &str, folder: &str) -> Vec<String> {
-    let listed = world.run(image, &format!("cd {folder} && find . | sort"));
-    listed.lines().map(str::to_owned).collect()
+async fn files_in(world: &World, image: &str, folder: &str) -> Vec<String> {
+    let facts = world.engine.inspect_image(image).await.unwrap().unwrap();
+    let chunks: Vec<Bytes> =
+        world.engine.files_of(&facts.id, folder).await.unwrap().try_collect().await.unwrap();
+    let bytes = chunks.concat();
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let paths = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+    let mut paths: Vec<String> = paths.map(|path| path.trim_end_matches('/').to_owned()).collect();
+    paths.sort();
+    paths
 }
