@@ -8,11 +8,12 @@ use std::{
     io::{self, Read},
     path::{Component, Path, PathBuf},
     sync::Arc,
-    time::UNIX_EPOCH,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
 use autostack_base::tasks::Tasks;
+use autostack_domain::limits::SOURCE_FILES_MAX;
 use bollard::{
     fsutil::types::{Packet, Stat, packet::PacketType},
     moby::filesync::packet::file_sync_server::FileSync,
@@ -95,7 +96,8 @@ impl FileSync for Files {
 
 /// Numbers of files that wait to be sent. As many as there can be files: the engine must never wait for us to
 /// take a request while we wait for it to take a packet.
-const WANTED_QUEUED_MAX: usize = 2 * autostack_domain::limits::SOURCE_FILES_MAX as usize;
+#[expect(clippy::cast_possible_truncation, reason = "a hundred thousand")]
+const WANTED_QUEUED_MAX: usize = 2 * SOURCE_FILES_MAX as usize;
 
 /// Hands the numbers of wanted files on; ends when the engine has all it wants.
 async fn forward(mut packets: Streaming<Packet>, wanted: mpsc::Sender<u32>) {
@@ -177,10 +179,13 @@ impl Listing {
             Listing::Disk(tree) => stat_of(&tree.entries[index], tree),
             Listing::Memory(files) => {
                 let (name, content) = &files[index];
+                // BuildKit keeps what it got for the app, and takes a file of the same size and time as unchanged.
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Ok(Stat {
                     path: name.clone(),
                     mode: 0o644,
                     size: as_i64(content.len() as u64),
+                    mod_time: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
                     ..Stat::default()
                 })
             }
