@@ -24,7 +24,7 @@ use autostack_git::{Repositories, RepositoryError, install_hooks};
 use autostack_logs::{LogError, LogLimits, Logs};
 use autostack_platform::{Addresses, HookAccess, Platform};
 use autostack_proxy::{Proxy, ProxyLimits};
-use autostack_runtime::{ProcessBackend, RuntimeError, ShimCommand};
+use autostack_runtime::{ProcessBackend, RuntimeError, Runtimes, ShimCommand};
 use autostack_ssh::{HostKey, HostKeyError, Limits};
 use autostack_store::{Store, StoreError};
 use nix::sys::{
@@ -307,14 +307,16 @@ async fn open_deployer(
     }
     let instances = layout.folder("instances");
     let ports = settings.runtime.port_range.clone();
-    let runtime =
+    let process =
         ProcessBackend::open(instances, ShimCommand::own(), ports, logs.clone(), core.clone()).await?;
+    let runtime = Runtimes::new(Arc::new(process), None);
     Ok(Deployer::new(Parts {
         store,
         logs,
         repositories,
         builder,
         runtime: Arc::new(runtime),
+        engine: None,
         proxy,
         tasks: core.clone(),
         settings: handle.watch(),

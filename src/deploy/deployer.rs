@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -14,14 +15,17 @@ use autostack_base::{
 };
 use autostack_builder::Builder;
 use autostack_domain::{
-    AppName, CommitId, DeploymentId, Failure, FailureKind, Host, LineKind, RefName, ReleaseNumber, Source,
-    Stage, limits,
+    AppName, CommitId, DeploymentId, Failure, FailureKind, Host, ImageReference, LineKind, RefName,
+    ReleaseNumber, Source, Stage, limits,
 };
+use autostack_engine::{Engine, RegistryAuth};
 use autostack_git::Repositories;
 use autostack_logs::{BuildLog, Entry, Logs, Origin};
 use autostack_proxy::Proxy;
-use autostack_runtime::Backend;
+use autostack_runtime::Runtimes;
 use autostack_store::{Store, StoreError};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +46,9 @@ pub struct Parts {
     /// Makes artifacts.
     pub builder: Builder,
     /// Runs instances.
-    pub runtime: Arc<dyn Backend>,
+    pub runtime: Arc<Runtimes>,
+    /// Builds, fetches and keeps images; none where instances are processes only.
+    pub engine: Option<Engine>,
     /// Meets visitors.
     pub proxy: Arc<Proxy>,
     /// Spawns.
@@ -75,11 +81,27 @@ pub struct Job {
 }
 
 /// What a deployment begins with; decides at which step of the pipeline it enters.
-#[derive(Debug, Clone)]
 pub enum Input {
     /// A commit that somebody is pushing.
     Commit(Pushed),
+    /// An image in a registry.
+    Pull {
+        /// Its name.
+        reference: ImageReference,
+        /// The login at its registry, where there is one.
+        auth: Option<RegistryAuth>,
+    },
+    /// An archive of one image, made by `docker save`.
+    Archive {
+        /// The name under which people know it.
+        reference: ImageReference,
+        /// Its bytes; taken once.
+        bytes: Mutex<Option<ArchiveBytes>>,
+    },
 }
+
+/// The bytes of an archive, as they come in.
+pub type ArchiveBytes = BoxStream<'static, io::Result<Bytes>>;
 
 /// A commit on its way into a repository.
 #[derive(Debug, Clone)]
@@ -100,6 +122,9 @@ impl Job {
         match &self.input {
             Input::Commit(pushed) => {
                 Source::Commit { commit: pushed.commit.clone(), git_ref: pushed.git_ref.clone() }
+            }
+            Input::Pull { reference, .. } | Input::Archive { reference, .. } => {
+                Source::Image { reference: reference.clone() }
             }
         }
     }
@@ -213,6 +238,14 @@ impl Deployer {
     pub async fn prepare(&self, job: Job) -> Result<ReleaseNumber, Failure> {
         let app = job.app.clone();
         self.ask(&app, |reply| Request::Prepare { job, reply }).await?
+    }
+
+    /// Takes something to the visitors that needs nobody's word in between: every stage, and the switch.
+    pub async fn go_live(&self, job: Job) -> Result<ReleaseNumber, Failure> {
+        let (app, id) = (job.app.clone(), job.id.clone());
+        let number = self.prepare(job).await?;
+        self.commit(&app, &id).await?;
+        Ok(number)
     }
 
     /// Makes a prepared release the one that visitors meet. Idempotent for the last committed deployment.

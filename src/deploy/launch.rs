@@ -8,7 +8,7 @@ use autostack_domain::{
 };
 use autostack_runtime::{Backend, RuntimeError, Started};
 
-use crate::plan::Slot;
+use crate::{ending::engine_failure, plan::Slot};
 
 /// The port of a container that nobody named one for. Each has an address of its own, so all may use the same; a
 /// function's emulator listens there too.
@@ -50,6 +50,11 @@ impl Launchable {
             program: self.program(command),
             env: self.environment(process, index),
         }
+    }
+
+    /// Whether instances of the process type are invoked with events.
+    pub(crate) fn is_function(&self, process: &ProcessType) -> bool {
+        process.is_web() && matches!(self.release.artifact, Artifact::Image { is_lambda: true, .. })
     }
 
     fn program(&self, command: Option<String>) -> Program {
@@ -123,6 +128,9 @@ pub(crate) async fn start(backend: &dyn Backend, spec: &InstanceSpec) -> Result<
 }
 
 fn start_failure(dyno: &str, error: &RuntimeError) -> Failure {
+    if let RuntimeError::Engine { source, .. } = error {
+        return engine_failure(Stage::Start, source);
+    }
     let no_port = matches!(error, RuntimeError::NoPort { .. });
     let kind = if no_port { FailureKind::NoPort } else { FailureKind::Internal };
     let hint = if no_port {

@@ -7,13 +7,15 @@
 //! |---|---|
 //! | [`deployer`] | [`Deployer`]: the door to the owner tasks, one for each app |
 //! | `owner` | the owner task of an app: its requests, and what happens by itself |
-//! | `pipeline` | a commit becomes a *candidate*: all stages before the switch, in order |
-//! | `source` | the first stage of a push: its ref and its files |
+//! | `pipeline` | a commit or an image becomes a *candidate*: all stages before the switch, in order |
+//! | `artifact`, `source` | its first stages: the ref and files of a push, the build, or the image |
+//! | `ending` | how a deployment ends that does not go live |
 //! | `workspace` | what a deployment has made so far, so that it can be undone |
 //! | `launch` | the environment and the start of an instance |
 //! | `ready` | when a started instance counts as ready, and why it does not |
 //! | `probe` | one attempt of one health check |
 //! | `live` | the release that visitors meet: its slots, crashes, restarts |
+//! | `stop` | the end of instances, also when their engine is away |
 //! | [`plan`] | wanted and seen → keep, start, stop; pure |
 //! | `recover` | what the agent finishes, undoes and adopts when it starts |
 //!
@@ -24,7 +26,9 @@
 //! - An endpoint is in the route table only while its instance has passed its checks and has not exited.
 //! - An instance is asked to stop only after the requests that it was given are answered, or the drain budget is over.
 
+mod artifact;
 pub mod deployer;
+mod ending;
 mod launch;
 mod live;
 mod owner;
@@ -34,7 +38,8 @@ mod probe;
 mod ready;
 mod recover;
 mod source;
+mod stop;
 mod workspace;
 
-pub use deployer::{Candidate, Deployer, Input, Job, Parts, Pushed, Site};
+pub use deployer::{ArchiveBytes, Candidate, Deployer, Input, Job, Parts, Pushed, Site};
 pub use recover::{Recovery, RecoveryError};

@@ -5,12 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use autostack_base::tasks::Backoff;
 use autostack_domain::{
-    Artifact, Exit, Failure, InstanceId, LineKind, ReleaseNumber,
+    Artifact, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber,
     route::{AppRoute, Target},
 };
 use autostack_proxy::Retired;
-use autostack_runtime::RuntimeError;
-use futures_util::future::join_all;
+use autostack_runtime::Backend;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +20,7 @@ use crate::{
     plan::Slot,
     probe::Started,
     ready::{Wait, wait_until_ready},
+    stop::stop_all,
 };
 
 /// Ends in a row after which a place is said to be in a crash loop.
@@ -31,6 +31,9 @@ const RESTART_PAUSE_FIRST: Duration = Duration::from_millis(500);
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// An instance that ran this long ended for a new reason: the pause starts over.
 const RESTART_PAUSE_RESET: Duration = Duration::from_secs(60);
+
+/// Pause before an engine that is away is asked again.
+const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The release that is live, and its places.
 pub(crate) struct Live {
@@ -44,12 +47,14 @@ struct Place {
     backoff: Backoff,
     /// `None` while it is being started again.
     instance: Option<Ready>,
+    /// Whether it is told already that the container engine is away.
+    waits_for_engine: bool,
 }
 
 impl Place {
     fn new(instance: Option<Ready>) -> Self {
         let backoff = Backoff::new(RESTART_PAUSE_FIRST, RESTART_PAUSE_MAX, RESTART_PAUSE_RESET);
-        Self { backoff, instance }
+        Self { backoff, instance, waits_for_engine: false }
     }
 }
 
@@ -143,8 +148,13 @@ impl Live {
                 self.watch(slot, &ready.id, supervision);
                 if let Some(place) = self.places.get_mut(slot) {
                     place.instance = Some(ready);
+                    place.waits_for_engine = false;
                 }
                 slot.process.is_web()
+            }
+            Err(failure) if failure.kind == FailureKind::EngineUnavailable => {
+                self.wait_for_engine(slot, &failure, supervision);
+                false
             }
             Err(failure) => {
                 let pause = self.after_end(slot, Duration::ZERO, &failure.cause, supervision);
@@ -152,6 +162,17 @@ impl Live {
                 false
             }
         }
+    }
+
+    /// An engine that is away says nothing about the app: it is asked again and again, and the app is told once.
+    fn wait_for_engine(&mut self, slot: &Slot, failure: &Failure, supervision: &Supervision) {
+        let Some(place) = self.places.get_mut(slot) else { return };
+        if !std::mem::replace(&mut place.waits_for_engine, true) {
+            let text = format!("{slot} waits for the container engine: {}", failure.cause);
+            tracing::warn!(app = %self.launch.release.app, "{text}");
+            supervision.parts.say(&self.launch.release.app, LineKind::Trouble, text);
+        }
+        self.restart(slot, None, ENGINE_PAUSE, supervision);
     }
 
     /// Counts an end, says what happens next, and how long the pause is.
@@ -236,6 +257,7 @@ async fn fill(
     let host = parts.host(app);
     let wait = Wait {
         checks: launch.release.checks_of(&slot.process),
+        is_lambda: launch.is_function(&slot.process),
         host: host.as_str(),
         limit: parts.settings().deploy.start_timeout,
         say: &|text| parts.say(app, LineKind::Detail, text),
@@ -250,22 +272,4 @@ async fn fill(
         stop_all(parts, std::slice::from_ref(&id)).await;
     }
     outcome.map(|ready| ready.map(|endpoint| Ready { id, endpoint, since }))
-}
-
-/// Stops instances side by side: SIGTERM, then SIGKILL after `deploy.stop_timeout`.
-pub(crate) async fn stop_all(parts: &Parts, instances: &[InstanceId]) {
-    let grace = parts.settings().deploy.stop_timeout;
-    let stops = instances.iter().map(|id| parts.runtime.stop(id, grace));
-    for (id, stopped) in instances.iter().zip(join_all(stops).await) {
-        match stopped {
-            Ok(()) => {}
-            // The agent is stopping; the next one finds the instance, and that nobody wants it.
-            Err(RuntimeError::Interrupted { .. }) => {
-                tracing::info!(%id, "the next agent stops this instance");
-            }
-            Err(error) => {
-                tracing::error!(%id, error = autostack_base::error_chain(&error), "an instance could not be stopped");
-            }
-        }
-    }
 }

@@ -17,6 +17,7 @@ use autostack_domain::{
     AppName, DeploymentId, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber, Stage, limits,
 };
 use autostack_proxy::Retired;
+use autostack_runtime::Backend;
 use autostack_store::Store;
 use futures_util::FutureExt;
 use tokio::{
@@ -27,10 +28,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     deployer::{Candidate, Job, Parts, Ready},
+    ending,
     launch::Launchable,
-    live::{Live, Supervision, stop_all},
+    live::{Live, Supervision},
     pipeline,
     plan::Slot,
+    stop::stop_all,
     workspace::{self, Workspace},
 };
 
@@ -168,8 +171,7 @@ impl Owner {
                 self.start_next();
             }
             Request::Adopt { adoption, reply } => {
-                self.live = Some(Live::new(adoption.launch, adoption.places, &self.supervision));
-                self.publish();
+                self.adopt(adoption).await;
                 let _asker_gone = reply.send(());
             }
             Request::Destroy { reply } => {
@@ -179,6 +181,18 @@ impl Owner {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Takes over what was found running.
+    async fn adopt(&mut self, adoption: Adoption) {
+        if self.live.is_some() {
+            // A push was faster than the engine that knew these.
+            let late: Vec<_> = adoption.places.into_values().flatten().map(|ready| ready.id).collect();
+            stop_all(&self.supervision.parts, &late).await;
+            return;
+        }
+        self.live = Some(Live::new(adoption.launch, adoption.places, &self.supervision));
+        self.publish();
     }
 
     async fn on_event(&mut self, event: Event) {
@@ -223,7 +237,7 @@ impl Owner {
             let cause = format!("{} deployments of {} wait already", self.queue.len(), self.app);
             let failure = Failure::new(Stage::Source, FailureKind::OverLimit, cause)
                 .hint("push again when they have ended");
-            pipeline::end(&job, &Workspace::new(&job, self.parts()), self.parts(), &failure).await;
+            ending::end(&job, &Workspace::new(&job, self.parts()), self.parts(), &failure).await;
             let _asker_gone = reply.send(Err(failure));
             return;
         }
@@ -254,8 +268,8 @@ impl Owner {
     async fn leave_queue(&mut self, deployment: &DeploymentId) {
         let Some(at) = self.queue.iter().position(|waiting| waiting.job.id == *deployment) else { return };
         let Some(Waiting { job, reply }) = self.queue.remove(at) else { return };
-        let failure = pipeline::cancelled(Stage::Source);
-        pipeline::end(&job, &Workspace::new(&job, self.parts()), self.parts(), &failure).await;
+        let failure = ending::cancelled(Stage::Source);
+        ending::end(&job, &Workspace::new(&job, self.parts()), self.parts(), &failure).await;
         let _asker_gone = reply.send(Err(failure));
     }
 
@@ -272,7 +286,7 @@ impl Owner {
             let outcome = match outcome {
                 Ok(outcome) => outcome,
                 // The panic hook has reported it; the app must not stay busy for ever.
-                Err(_panic) => Err(pipeline::panicked(&job, &work, &parts).await),
+                Err(_panic) => Err(ending::panicked(&job, &work, &parts).await),
             };
             let ended = Event::DeploymentEnded { work, job: Box::new(job), outcome, reply };
             // The owner waits for this event before it ends.
@@ -291,7 +305,7 @@ impl Owner {
             Ok(candidate) => {
                 let number = candidate.launch.release.number;
                 let trouble = match job.cancel.is_cancelled() {
-                    true => Some(pipeline::cancelled(Stage::Switch)),
+                    true => Some(ending::cancelled(Stage::Switch)),
                     false => self.ended_meanwhile(&candidate).await,
                 };
                 let id = job.id.clone();
@@ -300,7 +314,7 @@ impl Owner {
                     self.discard(&id, failure.clone()).await;
                     let _asker_gone = reply.send(Err(failure));
                 } else if reply.send(Ok(number)).is_err() {
-                    self.discard(&id, pipeline::cancelled(Stage::Switch)).await;
+                    self.discard(&id, ending::cancelled(Stage::Switch)).await;
                 }
             }
             Err(failure) => {
@@ -337,7 +351,7 @@ impl Owner {
         let number = candidate.launch.release.number;
         let recorded = self.parts().record_commit(&self.app, number, &job.id, &job.source()).await;
         if let Err(error) = recorded {
-            let failure = pipeline::store_failure(Stage::Switch, &error);
+            let failure = ending::store_failure(Stage::Switch, &error);
             // Git has moved the ref: the release is still the next one to go live.
             self.busy = Some(Busy::Prepared { job, work, candidate });
             self.commit_later(deployment);
@@ -349,7 +363,7 @@ impl Owner {
         let old = self.live.replace(live);
         job.log.result("Application deployed:");
         job.log.detail(self.parts().url(&self.app));
-        pipeline::seal(&job);
+        ending::seal(&job);
         self.parts().say(&self.app, LineKind::Result, format!("Release {number} ({}) is live", job.source()));
         self.drain(retired, old, job, work);
         Ok(())
@@ -391,21 +405,14 @@ impl Owner {
         let (app, id, number) = (self.app.clone(), job.id.clone(), candidate.launch.release.number);
         let recorded = failure.clone();
         let write = move |store: &Store| {
-            store.discard_release(
-                &app,
-                number,
-                &id,
-                &recorded,
-                pipeline::final_state(&recorded),
-                clock::now(),
-            )
+            store.discard_release(&app, number, &id, &recorded, ending::final_state(&recorded), clock::now())
         };
         work.undo(self.parts(), &failure).await;
         if let Err(error) = self.parts().store.call(write).await {
             // It stays prepared in the record: the next start sees that git has not accepted it, and discards it then.
             tracing::error!(deployment = %job.id, %error, "a discarded release could not be recorded");
         }
-        pipeline::tell_end(&job, self.parts(), &failure);
+        ending::tell_end(&job, self.parts(), &failure);
     }
 
     fn take_prepared(&mut self, deployment: &DeploymentId) -> Option<(Box<Job>, Arc<Workspace>, Candidate)> {
@@ -432,7 +439,7 @@ impl Owner {
                 Some(Busy::Prepared { .. }) if matches!(prepared, Prepared::Stays) => return,
                 Some(Busy::Prepared { job, .. }) => {
                     let id = job.id.clone();
-                    self.discard(&id, pipeline::cancelled(Stage::Switch)).await;
+                    self.discard(&id, ending::cancelled(Stage::Switch)).await;
                     self.start_next();
                 }
                 Some(Busy::Preparing { id, cancel }) => {

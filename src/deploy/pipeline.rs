@@ -1,25 +1,26 @@
-//! A commit becomes a candidate: every stage before the switch, in order. Nothing here changes what a visitor sees.
+//! A commit or an image becomes a candidate: every stage before the switch, in order. Nothing here changes what a visitor sees.
 
 use std::sync::Arc;
 
 use autostack_base::clock;
-use autostack_builder::{BuildPlan, Toolchains};
 use autostack_domain::{
-    Artifact, Deployment, DeploymentState, EnvMap, Failure, FailureKind, Formation, InstanceId, LineKind,
-    Release, ReleaseNumber, Stage, limits,
+    DeploymentState, EnvMap, Failure, FailureKind, Formation, InstanceId, Release, ReleaseNumber, Stage,
+    limits,
 };
 use autostack_logs::Filter;
-use autostack_store::{Store, StoreError};
+use autostack_runtime::Backend;
+use autostack_store::Store;
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
 use crate::{
-    deployer::{Candidate, Input, Job, Parts, Ready},
+    artifact::{self, Made},
+    deployer::{Candidate, Job, Parts, Ready},
+    ending::{cancelled, end, internal, is_destroyed, store_failure},
     launch::{self, Launchable},
     plan::Slot,
     probe::Started,
     ready::{Wait, wait_until_ready},
-    source,
     workspace::Workspace,
 };
 
@@ -36,14 +37,10 @@ pub(crate) async fn run(job: &Job, work: &Workspace, parts: &Parts) -> Result<Ca
 async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate, Failure> {
     work.enter(Stage::Source);
     check_cancelled(job, work)?;
-    let Input::Commit(pushed) = &job.input;
-    source::check_ref(pushed, job, parts).await?;
-    let ((), exported) = tokio::join!(mark_running(job, parts), source::export(pushed, job, work, parts));
-    exported?;
-    let app = read_app(job, parts).await?;
-    let plan = choose_recipe(job, work, &app)?;
-    build(job, work, parts, &plan, &app.config).await?;
-    let release = draft_release(job, &app, &plan);
+    let ((), app) = tokio::join!(mark_running(job, parts), read_app(job, parts));
+    let app = app?;
+    let made = artifact::make(job, work, parts, &app.config).await?;
+    let release = draft_release(job, &app, made);
     let launch = Arc::new(Launchable { release, config: app.config, dir: work.dir.clone() });
     run_release_command(job, work, parts, &launch).await?;
     let started = start_all(job, work, parts, &launch).await?;
@@ -84,50 +81,20 @@ async fn read_app(job: &Job, parts: &Parts) -> Result<AppFacts, Failure> {
     parts.store.call(read).await.map_err(|error| store_failure(Stage::Source, &error))
 }
 
-fn choose_recipe(job: &Job, work: &Workspace, app: &AppFacts) -> Result<BuildPlan, Failure> {
-    work.enter(Stage::Detect);
-    check_cancelled(job, work)?;
-    let plan = autostack_builder::plan(&work.dir, &Toolchains::of(&app.config))?;
-    job.log.step(format!("{} app detected", plan.recipe));
-    plan.reasons.iter().for_each(|reason| job.log.detail(reason.clone()));
-    plan.warnings.iter().for_each(|warning| job.log.trouble(warning.clone()));
-    Ok(plan)
-}
-
 /// The release as it will be recorded once its instances are ready.
-fn draft_release(job: &Job, app: &AppFacts, plan: &BuildPlan) -> Release {
+fn draft_release(job: &Job, app: &AppFacts, made: Made) -> Release {
     Release {
         app: job.app.clone(),
         number: app.next,
-        artifact: Artifact::Directory {
-            built_by: job.id.clone(),
-            launch: plan.launch.clone(),
-            static_site: plan.static_site.clone(),
-        },
-        source: job.source().of_release(),
-        processes: plan
-            .processes
-            .iter()
-            .map(|(process, line)| (process.clone(), line.clone()))
-            .collect(),
-        formation: Formation::resolve(plan.processes.keys(), &app.set_by_operator, &plan.formation_asked),
-        checks: plan.checks.clone(),
-        description: format!("Deploy {}", job.source()),
+        formation: Formation::resolve(made.processes.keys(), &app.set_by_operator, &made.formation_asked),
+        artifact: made.artifact,
+        description: format!("Deploy {}", made.source),
+        source: made.source,
+        processes: made.processes,
+        checks: made.checks,
         deployment: job.id.clone(),
         created_at: clock::now(),
     }
-}
-
-async fn build(
-    job: &Job,
-    work: &Workspace,
-    parts: &Parts,
-    plan: &BuildPlan,
-    config: &EnvMap,
-) -> Result<(), Failure> {
-    work.enter(Stage::Build);
-    parts.builder.build(&job.app, &job.id, &work.dir, plan, config, &job.log, &job.cancel).await?;
-    check_cancelled(job, work)
 }
 
 /// The `release` process type: once, in the new artifact, before anything starts.
@@ -212,7 +179,8 @@ async fn wait_for_all(
     let limit = parts.settings().deploy.start_timeout;
     let waits = started.iter().map(|(slot, instance)| {
         let checks = launch.release.checks_of(&slot.process);
-        let wait = Wait { checks, host: host.as_str(), limit, say: &say };
+        let is_lambda = launch.is_function(&slot.process);
+        let wait = Wait { checks, is_lambda, host: host.as_str(), limit, say: &say };
         async move {
             let ready = wait_until_ready(parts, instance, &wait).await;
             let endpoint = ready.map_err(|failure| (instance.spec.id.clone(), failure))?;
@@ -265,90 +233,6 @@ fn last_lines(parts: &Parts, job: &Job, instance: &InstanceId) -> Vec<String> {
     }
 }
 
-/// Undoes a failed deployment, records why, and tells the reader of its log.
-pub(crate) async fn end(job: &Job, work: &Workspace, parts: &Parts, failure: &Failure) {
-    work.undo(parts, failure).await;
-    let (id, stages, recorded) = (job.id.clone(), work.stages(), failure.clone());
-    let write = move |store: &Store| store.update_deployment(&id, close(stages, recorded)).map(drop);
-    if let Err(error) = parts.store.call(write).await
-        && !is_destroyed(&error)
-    {
-        tracing::error!(deployment = %job.id, %error, "the end of a deployment could not be recorded");
-    }
-    tell_end(job, parts, failure);
-}
-
-/// Ends a deployment whose task has panicked.
-pub(crate) async fn panicked(job: &Job, work: &Workspace, parts: &Parts) -> Failure {
-    let cause = "a mistake in the platform ended the deployment";
-    let failure = Failure::new(work.stage(), FailureKind::Internal, cause)
-        .hint("tell the host's operator: the agent's log names the place");
-    end(job, work, parts, &failure).await;
-    failure
-}
-
-/// The last lines of the build log, and a line in the app's own log.
-pub(crate) fn tell_end(job: &Job, parts: &Parts, failure: &Failure) {
-    failure.lines().into_iter().for_each(|line| job.log.line(line));
-    seal(job);
-    let ended = if failure.kind == FailureKind::Cancelled { "was cancelled" } else { "failed" };
-    let text = format!("Deployment of {} {ended} at {}: {}", job.source(), failure.stage, failure.cause);
-    parts.say(&job.app, LineKind::Trouble, text);
-}
-
-/// The state that a deployment ends in.
-pub(crate) fn final_state(failure: &Failure) -> DeploymentState {
-    match failure.kind {
-        FailureKind::Cancelled => DeploymentState::Cancelled,
-        _ => DeploymentState::Failed,
-    }
-}
-
-/// Ends the build log: its readers reach the end.
-pub(crate) fn seal(job: &Job) {
-    if let Err(error) = job.log.seal() {
-        tracing::error!(deployment = %job.id, %error, "a build log could not be closed");
-    }
-}
-
-fn close(
-    stages: Vec<autostack_domain::StageRecord>,
-    failure: Failure,
-) -> impl FnOnce(&mut Deployment) + Send + 'static {
-    move |deployment| {
-        deployment.state = final_state(&failure);
-        deployment.stages = stages;
-        deployment.failure = Some(failure);
-        deployment.ended_at = Some(clock::now());
-    }
-}
-
-fn check_cancelled(job: &Job, work: &Workspace) -> Result<(), Failure> {
+pub(crate) fn check_cancelled(job: &Job, work: &Workspace) -> Result<(), Failure> {
     if job.cancel.is_cancelled() { Err(cancelled(work.stage())) } else { Ok(()) }
-}
-
-pub(crate) fn cancelled(stage: Stage) -> Failure {
-    Failure::new(stage, FailureKind::Cancelled, "it was ended before it went live, so nothing was changed")
-        .hint("push again")
-}
-
-/// Whether a record is missing because its app was destroyed meanwhile: then nobody will look for it.
-fn is_destroyed(error: &StoreError) -> bool {
-    matches!(error, StoreError::NotFound { .. })
-}
-
-/// A failure of the platform's own store, in words.
-pub(crate) fn store_failure(stage: Stage, error: &StoreError) -> Failure {
-    if error.is_no_space() {
-        let cause = "no space is left on the host's disk, so the release could not be recorded";
-        return Failure::new(stage, FailureKind::DiskFull, cause)
-            .hint("free space on the host, then push again");
-    }
-    internal(stage, error)
-}
-
-pub(crate) fn internal(stage: Stage, error: &dyn std::error::Error) -> Failure {
-    tracing::error!(%stage, error = autostack_base::error_chain(error), "a deployment failed by the platform's own fault");
-    Failure::new(stage, FailureKind::Internal, format!("the platform's own fault: {error}"))
-        .hint("push again; if it happens again, look at the agent's log on the host")
 }

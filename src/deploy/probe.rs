@@ -4,12 +4,13 @@ use std::{net::SocketAddr, time::Duration};
 
 use autostack_domain::{InstanceSpec, health::Probe};
 use autostack_logs::BuildLog;
+use autostack_proxy::lambda;
+use autostack_runtime::{Backend, ExecRequest, RuntimeError};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
-use tokio_util::sync::CancellationToken;
 
 use crate::deployer::Parts;
 
@@ -79,6 +80,17 @@ pub(crate) async fn answers(endpoint: SocketAddr, host: &str) -> Result<(), Stri
     get(endpoint, host, "/", &[], |_answer| async { Ok(()) }).await
 }
 
+/// Sends a function one event and judges what it makes of it.
+pub(crate) async fn invoke(instance: &Started, host: &str) -> Result<(), String> {
+    let event = lambda::probe_event(instance.spec.app.as_str(), host, autostack_base::now().0);
+    let request = Request::post(lambda::INVOCATION_PATH)
+        .header(header::HOST, instance.endpoint.to_string())
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::from(event));
+    let (status, body) = exchange(instance.endpoint, request, whole).await?;
+    lambda::judge(status.as_u16(), &body)
+}
+
 async fn whole(answer: Response<Incoming>) -> Result<(StatusCode, Bytes), String> {
     let status = answer.status();
     let body = Limited::new(answer.into_body(), CONTENT_BYTES_MAX).collect().await;
@@ -93,18 +105,26 @@ async fn get<T, F: Future<Output = Result<T, String>>>(
     headers: &[(String, String)],
     read: impl FnOnce(Response<Incoming>) -> F,
 ) -> Result<T, String> {
-    let no_answer =
-        |error: &dyn std::error::Error| format!("no answer: {}", autostack_base::error_chain(error));
-    let stream = TcpStream::connect(endpoint).await.map_err(|error| no_answer(&error))?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| no_answer(&error))?;
     let mut request =
         Request::get(path).header(header::HOST, host).header(header::USER_AGENT, "autostack-health-check");
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    let request =
-        request.body(Empty::<Bytes>::new()).map_err(|error| format!("the check cannot be asked: {error}"))?;
+    exchange(endpoint, request.body(Full::default()), read).await
+}
+
+/// Sends one request over a connection of its own.
+async fn exchange<T, F: Future<Output = Result<T, String>>>(
+    endpoint: SocketAddr,
+    request: http::Result<Request<Full<Bytes>>>,
+    read: impl FnOnce(Response<Incoming>) -> F,
+) -> Result<T, String> {
+    let no_answer =
+        |error: &dyn std::error::Error| format!("no answer: {}", autostack_base::error_chain(error));
+    let request = request.map_err(|error| format!("the check cannot be asked: {error}"))?;
+    let stream = TcpStream::connect(endpoint).await.map_err(|error| no_answer(&error))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| no_answer(&error))?;
     let exchange =
         async { read(sender.send_request(request).await.map_err(|error| no_answer(&error))?).await };
     tokio::pin!(exchange, connection);
@@ -115,25 +135,27 @@ async fn get<T, F: Future<Output = Result<T, String>>>(
     }
 }
 
+/// Runs beside the instance, where it sees what the instance sees; its output goes to the app's log.
 async fn run_command(parts: &Parts, instance: &Started, words: &[String]) -> Result<(), String> {
-    let mut spec = instance.spec.clone();
-    spec.id = autostack_domain::InstanceId::compose(
-        &spec.app,
-        &spec.process,
-        spec.index,
-        uuid::Uuid::new_v4().as_fields().0,
-    );
-    spec.program =
-        spec.program.with_command(words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
-    spec.env.put("PORT", instance.endpoint.port().to_string());
-    let output =
-        parts.logs.app(&spec.app).map_err(|error| format!("the app's log cannot be written: {error}"))?;
-    let output = BuildLog::new(output, COMMAND_OUTPUT_BYTES_MAX);
-    let outcome = parts.runtime.run(&spec, &output, &CancellationToken::new()).await;
-    match outcome {
+    let could_not = |error: &RuntimeError| {
+        format!("its command could not be run: {}", autostack_base::error_chain(error))
+    };
+    let log = parts.logs.app(&instance.spec.app);
+    let log = log.map_err(|error| format!("the app's log cannot be written: {error}"))?;
+    let log = BuildLog::new(log, COMMAND_OUTPUT_BYTES_MAX);
+    let command = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let request = ExecRequest { command, ..ExecRequest::default() };
+    let session = parts.runtime.exec(&instance.spec.id, request).await;
+    let mut session = session.map_err(|error| could_not(&error))?;
+    drop(session.take_stdin());
+    while let Some((_, bytes)) = session.output().await {
+        log.raw(&bytes);
+    }
+    log.flush();
+    match session.wait().await {
         Ok(exit) if exit.is_success() => Ok(()),
         Ok(exit) => Err(format!("its command {exit}")),
-        Err(error) => Err(format!("its command could not be run: {}", autostack_base::error_chain(&error))),
+        Err(error) => Err(could_not(&error)),
     }
 }
 

@@ -11,9 +11,10 @@ use std::{
 };
 
 use autostack_domain::{
-    Exit, Failure, FailureKind, Stage,
+    Exit, Failure, FailureKind, Program, Stage,
     health::{CheckKind, HealthCheck, Probe},
 };
+use autostack_runtime::Backend;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
@@ -42,10 +43,15 @@ const NOTICE_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked where else an instance listens.
 const ELSEWHERE_LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a function may take to answer its first event: it is loaded by then.
+const FIRST_EVENT_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What the wait needs to know.
 pub(crate) struct Wait<'a> {
     /// The checks of the process type.
     pub(crate) checks: &'a [HealthCheck],
+    /// Whether it is a function, which answers events and not requests.
+    pub(crate) is_lambda: bool,
     /// The host that HTTP checks ask for.
     pub(crate) host: &'a str,
     /// How long the whole may take.
@@ -86,7 +92,9 @@ async fn pass(
         || startup.iter().any(|check| matches!(check.probe, Probe::Http { .. } | Probe::Listening));
     if needs_port {
         instance.endpoint = listening(parts, &instance, wait).await?;
-        if startup.is_empty() {
+        if wait.is_lambda {
+            first_event(&instance, wait).await?;
+        } else if startup.is_empty() {
             first_answer(&instance, wait).await;
         }
     } else if startup.is_empty() {
@@ -102,7 +110,7 @@ async fn pass(
 /// Looks at `PORT` until something accepts there.
 async fn listening(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Result<SocketAddr, Failure> {
     let dyno = instance.spec.dyno();
-    let port = instance.endpoint.port();
+    let port = own_port(instance);
     let mut pause = LOOK_PAUSE_FIRST;
     let mut next_notice = instance.since + NOTICE_EVERY;
     let mut next_look = instance.since + ELSEWHERE_LOOK_EVERY;
@@ -160,11 +168,36 @@ async fn first_answer(instance: &Started, wait: &Wait<'_>) {
     }
 }
 
+/// Sends a function one event, before any visitor's: what cannot be loaded shows itself now.
+async fn first_event(instance: &Started, wait: &Wait<'_>) -> Result<(), Failure> {
+    let dyno = instance.spec.dyno();
+    let asked = probe::invoke(instance, wait.host);
+    let seen = match timeout(FIRST_EVENT_PATIENCE, asked).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(seen)) => seen,
+        Err(_) => format!("no answer within {} s", FIRST_EVENT_PATIENCE.as_secs()),
+    };
+    let cause = format!("{dyno} did not answer a first event: {seen}");
+    Err(Failure::new(Stage::Health, FailureKind::CheckFailed, cause)
+        .evidence([format!("command: {}", instance.spec.program)])
+        .hint("correct the handler that the image names, or what it imports, then push again"))
+}
+
+/// The port that the instance was told, as its own programs see it.
+fn own_port(instance: &Started) -> u16 {
+    match &instance.spec.program {
+        Program::Image { port, .. } => *port,
+        Program::Folder { .. } => instance.endpoint.port(),
+    }
+}
+
 /// Where a connection is accepted: the address given, or the same port on the IPv6 loopback, which is what
 /// `listen(PORT, "localhost")` means to some runtimes.
 async fn accepts(endpoint: SocketAddr) -> Option<SocketAddr> {
     let over_ipv6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), endpoint.port());
-    for address in [endpoint, over_ipv6] {
+    // A container has an address of its own, and no twin on the loopback of this host.
+    let twin = endpoint.ip().is_loopback().then_some(over_ipv6);
+    for address in std::iter::once(endpoint).chain(twin) {
         if let Ok(stream) = TcpStream::connect(address).await
             // On a port of the ephemeral range that nobody listens on, TCP may connect a socket to itself.
             && stream.local_addr().ok() != stream.peer_addr().ok()
@@ -178,10 +211,21 @@ async fn accepts(endpoint: SocketAddr) -> Option<SocketAddr> {
 /// Whether it is the instance that listens on its port, and not a stranger who was faster.
 async fn is_its_own(parts: &Parts, instance: &Started) -> bool {
     match parts.runtime.listening(&instance.spec.id).await {
-        Ok(addresses) => addresses.iter().any(|address| address.port() == instance.endpoint.port()),
+        Ok(addresses) => addresses.iter().any(|address| is_at(instance, *address)),
         // A runtime that cannot look leaves it at what was seen.
         Err(_) => true,
     }
+}
+
+/// Whether what listens at `address` is reached through the instance's endpoint. A process listens there on any
+/// address of the host; a container only on its own, which its runtime has translated.
+fn is_at(instance: &Started, address: SocketAddr) -> bool {
+    let endpoint = instance.endpoint;
+    let same_host = match instance.spec.program {
+        Program::Folder { .. } => true,
+        Program::Image { .. } => address.ip() == endpoint.ip() || address.ip().is_unspecified(),
+    };
+    address.port() == endpoint.port() && same_host
 }
 
 /// Waits until the address, or its twin on the IPv6 loopback, accepts a connection; no limit of its own.
@@ -281,7 +325,7 @@ async fn too_slow(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Failure
         "{} runs, but did not get ready within {} s: nothing passed on PORT {}",
         instance.spec.dyno(),
         wait.limit.as_secs(),
-        instance.endpoint.port()
+        own_port(instance)
     );
     Failure::new(Stage::Health, FailureKind::NotListening, cause)
         .evidence([format!("command: {}", instance.spec.program)])
@@ -291,20 +335,36 @@ async fn too_slow(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Failure
 }
 
 fn elsewhere(instance: &Started, others: &[SocketAddr]) -> Failure {
-    let cause = format!(
-        "{} listens on {}, not on the port in its environment variable PORT ({})",
-        instance.spec.dyno(),
-        list(others),
-        instance.endpoint.port()
-    );
+    let (dyno, port) = (instance.spec.dyno(), own_port(instance));
+    let is_image = matches!(instance.spec.program, Program::Image { .. });
+    let is_shut_in =
+        is_image && others.iter().all(|address| address.ip().is_loopback() && address.port() == port);
+    let (cause, hint) = if is_shut_in {
+        let cause = format!(
+            "{dyno} listens on {} only, which nobody reaches from outside of its container",
+            list(others)
+        );
+        (cause, "listen on 0.0.0.0 instead of localhost, then push again")
+    } else {
+        let cause = format!(
+            "{dyno} listens on {}, not on the port in its environment variable PORT ({port})",
+            list(others)
+        );
+        let hint = if is_image {
+            "read the port from PORT, or EXPOSE the port that it listens on in the Dockerfile, then push again"
+        } else {
+            "read the port from PORT instead of writing it into the code, then push again"
+        };
+        (cause, hint)
+    };
     Failure::new(Stage::Health, FailureKind::ListensElsewhere, cause)
         .evidence([format!("command: {}", instance.spec.program)])
-        .hint("read the port from PORT instead of writing it into the code, then push again")
+        .hint(hint)
 }
 
 async fn listens_elsewhere(parts: &Parts, instance: &Started) -> Vec<SocketAddr> {
     let mut others = parts.runtime.listening(&instance.spec.id).await.unwrap_or_default();
-    others.retain(|address| address.port() != instance.endpoint.port());
+    others.retain(|address| !is_at(instance, *address));
     others.sort();
     others.dedup();
     others

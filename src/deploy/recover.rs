@@ -10,22 +10,24 @@ use std::{
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, AppName, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId, Line,
-    LineKind, ReleaseNumber, Source, Stage,
+    App, AppName, Artifact, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId,
+    Line, LineKind, Source, Stage,
+    route::{AppRoute, Target},
 };
-use autostack_runtime::{InstanceState, Observed, RuntimeError};
+use autostack_runtime::{InstanceState, Listing, Observed, RuntimeError};
 use autostack_store::{Store, StoreError};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use crate::{
     deployer::{Deployer, Parts, Ready},
+    ending::close,
     launch::Launchable,
-    live::stop_all,
     owner::{Adoption, Request},
     plan::{Plan, Seen, Slot, plan},
     probe::Started,
     ready,
+    stop::stop_all,
     workspace::remove_dir,
 };
 
@@ -45,6 +47,8 @@ pub struct Recovery {
     pub started: usize,
     /// Instances that nobody wants.
     pub stopped: usize,
+    /// Apps that wait for the container engine.
+    pub waiting: usize,
 }
 
 /// Why the agent could not find out what runs or what should.
@@ -65,22 +69,88 @@ impl Deployer {
     pub async fn recover(&self) -> Result<Recovery, RecoveryError> {
         let parts = &self.parts;
         let mut done = Recovery::default();
-        let observed = parts.runtime.list().await.map_err(RecoveryError::Runtime)?;
+        let Listing { observed, unreachable } =
+            parts.runtime.listing().await.map_err(RecoveryError::Runtime)?;
         for deployment in parts.store.call(Store::unfinished_deployments).await? {
             if let Err(error) = self.settle(&deployment, &mut done).await {
                 tracing::error!(app = %deployment.app, deployment = %deployment.id, %error, "a deployment could not be settled");
             }
         }
         let apps = parts.store.call(Store::apps).await?;
+        let mut waiting = Vec::new();
         for app in &apps {
-            if let Err(error) = self.adopt(app, &observed, &mut done).await {
-                tracing::error!(app = %app.name, %error, "an app could not be taken over; it does not run");
+            match load_live(parts, app).await {
+                Ok(launch) if unreachable.is_some() && runs_in_engine(launch.as_deref()) => {
+                    waiting.push(app.clone())
+                }
+                Ok(launch) => self.adopt(app, launch, &observed, &mut done).await,
+                Err(error) => {
+                    tracing::error!(app = %app.name, %error, "an app could not be taken over; it does not run");
+                }
             }
+        }
+        if let Some(error) = unreachable {
+            done.waiting = waiting.len();
+            self.adopt_later(waiting, &error);
         }
         stop_strangers(parts, &apps, &observed, &mut done);
         sweep_artifacts(parts, &apps).await?;
         self.sweep_leftovers(&apps).await;
         Ok(done)
+    }
+
+    /// Takes over the apps whose instances only the engine knows, once it answers. Until then visitors are told that
+    /// no instance is there.
+    fn adopt_later(&self, apps: Vec<App>, why: &RuntimeError) {
+        let error = autostack_base::error_chain(why);
+        tracing::error!(
+            error,
+            apps = apps.len(),
+            "the container engine does not answer; its apps wait for it"
+        );
+        for app in &apps {
+            let hosts = vec![self.parts.host(&app.name)];
+            let target = Target::Endpoints(Vec::new());
+            drop(self.parts.proxy.publish(AppRoute { app: app.name.clone(), hosts, target }));
+            self.parts.say(
+                &app.name,
+                LineKind::Trouble,
+                format!("The app waits for the container engine: {error}"),
+            );
+        }
+        let deployer = self.clone();
+        self.parts.tasks.spawn("adoption after the engine", async move {
+            if let Err(error) = deployer.adopt_when_reachable(&apps).await {
+                tracing::error!(
+                    error = autostack_base::error_chain(&error),
+                    "apps could not be taken over; they do not run"
+                );
+            }
+        });
+    }
+
+    async fn adopt_when_reachable(&self, apps: &[App]) -> Result<(), RecoveryError> {
+        let parts = &self.parts;
+        let stopping = parts.tasks.shutdown_token();
+        let observed = loop {
+            tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                () = parts.runtime.engine_reachable() => {}
+            }
+            let listing = parts.runtime.listing().await.map_err(RecoveryError::Runtime)?;
+            if listing.unreachable.is_none() {
+                break listing.observed;
+            }
+        };
+        let mut done = Recovery::default();
+        for app in apps {
+            let launch = load_live(parts, app).await?;
+            self.adopt(app, launch, &observed, &mut done).await;
+        }
+        let known = parts.store.call(Store::apps).await?;
+        stop_strangers(parts, &known, &observed, &mut done);
+        tracing::info!(recovery = ?done, "the container engine answers; its apps are taken over");
+        Ok(())
     }
 
     async fn settle(&self, deployment: &Deployment, done: &mut Recovery) -> Result<(), StoreError> {
@@ -115,7 +185,16 @@ impl Deployer {
         let name = deployment.app.clone();
         let app = self.parts.store.call(move |store| store.app(&name)).await?;
         let is_newer = app.is_some_and(|app| deployment.release > app.current_release);
-        Ok(is_newer && self.parts.artifact_dir(&deployment.app, &deployment.id).is_dir())
+        let (name, number) = (deployment.app.clone(), deployment.release);
+        let read = move |store: &Store| number.map_or(Ok(None), |number| store.release(&name, number));
+        let release = self.parts.store.call(read).await?;
+        let has_folder = || self.parts.artifact_dir(&deployment.app, &deployment.id).is_dir();
+        Ok(is_newer
+            && release.is_some_and(|release| match release.artifact {
+                // Whether the engine still has it shows when it is started.
+                Artifact::Image { .. } => true,
+                Artifact::Directory { .. } => has_folder(),
+            }))
     }
 
     /// Removes code, logs and caches of apps that are not recorded: their destruction was cut off.
@@ -141,16 +220,18 @@ impl Deployer {
         }
     }
 
-    async fn adopt(&self, app: &App, observed: &[Observed], done: &mut Recovery) -> Result<(), StoreError> {
+    async fn adopt(
+        &self,
+        app: &App,
+        launch: Option<Arc<Launchable>>,
+        observed: &[Observed],
+        done: &mut Recovery,
+    ) {
         let mine: Vec<&Observed> = observed.iter().filter(|instance| instance.spec.app == app.name).collect();
         let seen: Vec<Seen> = mine.iter().map(|instance| seen(instance)).collect();
-        let launch = match app.current_release {
-            Some(number) => load(&self.parts, app, number).await?,
-            None => None,
-        };
         let Some(launch) = launch else {
             stop_in_background(&self.parts, plan(None, &seen).stop, done);
-            return Ok(());
+            return;
         };
         let mut plan = plan(Some((launch.release.number, &launch.release.formation)), &seen);
         let places = self.verify(&mut plan, &mine).await;
@@ -161,7 +242,6 @@ impl Deployer {
         if let Err(failure) = self.ask(&app.name, |reply| Request::Adopt { adoption, reply }).await {
             tracing::error!(app = %app.name, cause = failure.cause, "the app could not be adopted");
         }
-        Ok(())
     }
 
     /// Keeps an instance only if it answers now; the places of the others are to be filled.
@@ -212,11 +292,9 @@ async fn answers(instance: &Observed) -> Option<Ready> {
     Some(Ready { id: started.spec.id, endpoint, since })
 }
 
-async fn load(
-    parts: &Parts,
-    app: &App,
-    number: ReleaseNumber,
-) -> Result<Option<Arc<Launchable>>, StoreError> {
+/// The release that is live, with what it takes to start it.
+async fn load_live(parts: &Parts, app: &App) -> Result<Option<Arc<Launchable>>, StoreError> {
+    let Some(number) = app.current_release else { return Ok(None) };
     let name = app.name.clone();
     let read = move |store: &Store| Ok((store.release(&name, number)?, store.release_config(&name, number)?));
     let (release, config) = parts.store.call(read).await?;
@@ -224,6 +302,11 @@ async fn load(
         let dir = parts.artifact_dir(&release.app, release.artifact.built_by());
         Arc::new(Launchable { release, config, dir })
     }))
+}
+
+/// Whether only the engine knows the instances of the release.
+fn runs_in_engine(launch: Option<&Launchable>) -> bool {
+    launch.is_some_and(|launch| matches!(launch.release.artifact, Artifact::Image { .. }))
 }
 
 /// The ref has moved, so the prepared release goes live.
@@ -261,13 +344,7 @@ async fn undo(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError> 
         Some(number) => {
             store.discard_release(&app, number, &id, &failure, DeploymentState::Failed, clock::now())
         }
-        None => store
-            .update_deployment(&id, |found| {
-                found.state = DeploymentState::Failed;
-                found.failure = Some(failure);
-                found.ended_at = Some(clock::now());
-            })
-            .map(drop),
+        None => store.update_deployment(&id, close(None, failure)).map(drop),
     };
     parts.store.call(write).await?;
     tracing::warn!(app = %deployment.app, deployment = %deployment.id, "a deployment was cut off and is failed");

@@ -7,7 +7,7 @@ use autostack_git::{Source, SourceError, SourceLimits, SourceReport};
 
 use crate::{
     deployer::{Job, Parts, Pushed},
-    pipeline::{cancelled, internal},
+    ending::{cancelled, internal},
     workspace::Workspace,
 };
 

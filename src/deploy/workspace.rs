@@ -7,10 +7,12 @@ use std::{
 };
 
 use autostack_base::clock;
-use autostack_domain::{AppName, Failure, FailureKind, InstanceId, Stage, StageRecord};
-use futures_util::future::join_all;
+use autostack_domain::{AppName, DeploymentId, Failure, FailureKind, InstanceId, Stage, StageRecord};
 
-use crate::deployer::{Job, Parts};
+use crate::{
+    deployer::{Job, Parts},
+    stop::stop_within,
+};
 
 /// How long a candidate that nobody uses may take to end after a cancelled push: the pusher is promised a second.
 const CANCELLED_STOP_GRACE: Duration = Duration::from_millis(300);
@@ -21,6 +23,8 @@ const FAILED_STOP_GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Workspace {
     /// The artifact's folder.
     pub(crate) dir: PathBuf,
+    app: AppName,
+    deployment: DeploymentId,
     made: Mutex<Made>,
 }
 
@@ -28,12 +32,18 @@ pub(crate) struct Workspace {
 struct Made {
     instances: Vec<InstanceId>,
     stages: Vec<StageRecord>,
+    may_have_image: bool,
 }
 
 impl Workspace {
     /// Nothing made yet.
     pub(crate) fn new(job: &Job, parts: &Parts) -> Self {
-        Self { dir: parts.artifact_dir(&job.app, &job.id), made: Mutex::default() }
+        Self {
+            dir: parts.artifact_dir(&job.app, &job.id),
+            app: job.app.clone(),
+            deployment: job.id.clone(),
+            made: Mutex::default(),
+        }
     }
 
     /// Ends the stage before and begins `stage`.
@@ -65,6 +75,11 @@ impl Workspace {
         self.made().instances.push(id.clone());
     }
 
+    /// The engine may get an image from now on.
+    pub(crate) fn will_make_image(&self) {
+        self.made().may_have_image = true;
+    }
+
     /// Ends the instances: their output is in the app's log afterwards.
     pub(crate) async fn stop_instances(&self, parts: &Parts, why: FailureKind) {
         let grace = match why {
@@ -72,18 +87,16 @@ impl Workspace {
             _ => FAILED_STOP_GRACE,
         };
         let instances = std::mem::take(&mut self.made().instances);
-        let stops = instances.iter().map(|id| parts.runtime.stop(id, grace));
-        for (id, stopped) in instances.iter().zip(join_all(stops).await) {
-            if let Err(error) = stopped {
-                tracing::error!(%id, %error, "an instance of a failed deployment could not be stopped");
-            }
-        }
+        stop_within(parts, &instances, grace).await;
     }
 
     /// Removes everything.
     pub(crate) async fn undo(&self, parts: &Parts, failure: &Failure) {
         self.stop_instances(parts, failure.kind).await;
         remove_dir(&self.dir).await;
+        if std::mem::take(&mut self.made().may_have_image) {
+            remove_image(parts, &self.app, &self.deployment).await;
+        }
     }
 
     fn made(&self) -> std::sync::MutexGuard<'_, Made> {
@@ -98,9 +111,19 @@ pub(crate) async fn prune(parts: &Parts, app: &AppName) {
         Ok(unnamed) => {
             for id in unnamed {
                 remove_dir(&parts.artifact_dir(app, &id)).await;
+                remove_image(parts, app, &id).await;
             }
         }
         Err(error) => tracing::warn!(%app, %error, "old releases could not be removed"),
+    }
+}
+
+/// Removes the image of a deployment, if the engine has one.
+pub(crate) async fn remove_image(parts: &Parts, app: &AppName, deployment: &DeploymentId) {
+    let Some(engine) = &parts.engine else { return };
+    if let Err(error) = engine.remove_image(&engine.image_name(app, deployment)).await {
+        // The next clean-up finds it.
+        tracing::warn!(%app, %deployment, %error, "an image could not be removed");
     }
 }
 

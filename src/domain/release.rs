@@ -36,9 +36,6 @@ pub enum Artifact {
         ports: Vec<u16>,
         /// Whether it is a function for AWS Lambda, which is invoked and does not serve HTTP itself.
         is_lambda: bool,
-        /// Set where the agent itself serves the files, which it took out of the image into
-        /// `DATA_DIR/artifacts/APP/ID`, and no `web` process runs.
-        static_site: Option<StaticSite>,
     },
 }
 
@@ -60,9 +57,8 @@ impl Artifact {
     /// What the agent itself serves of it.
     pub fn static_site(&self) -> Option<&StaticSite> {
         match self {
-            Artifact::Directory { static_site, .. } | Artifact::Image { static_site, .. } => {
-                static_site.as_ref()
-            }
+            Artifact::Directory { static_site, .. } => static_site.as_ref(),
+            Artifact::Image { .. } => None,
         }
     }
 }

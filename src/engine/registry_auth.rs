@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use autostack_domain::{Secret, image::ImageReference};
+use autostack_domain::{RegistryLogin, Secret, image::ImageReference};
 use bollard::auth::DockerCredentials;
 
 /// A login at one registry. It is given to the engine with each pull and kept nowhere on its side.
@@ -14,6 +14,12 @@ pub struct RegistryAuth {
     pub password: Secret<String>,
     /// The registry: a host name, with a port or without, as [`ImageReference::registry`] says it.
     pub server: String,
+}
+
+impl From<RegistryLogin> for RegistryAuth {
+    fn from(login: RegistryLogin) -> Self {
+        Self { username: login.username, password: login.password, server: login.registry.to_string() }
+    }
 }
 
 impl RegistryAuth {

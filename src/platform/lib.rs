@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`platform`](mod@platform) | [`Platform`], and who somebody is |
 //! | [`apps`] | create, list, destroy, URL, log |
+//! | [`deployments`] | a deployment recorded, taken live and shown |
+//! | [`images`] | images from registries and archives, and the logins at registries |
 //! | [`push`] | one `git push` from its first byte to its end, and the two hooks in between |
 //! | [`screen`] | where the lines of a push go |
 //! | [`fetch`] | `git clone` and `git fetch` |
@@ -19,8 +21,10 @@
 //! - A push token opens one push, each hook of it once, and is worth nothing afterwards.
 
 pub mod apps;
+pub mod deployments;
 pub mod error;
 pub mod fetch;
+pub mod images;
 pub mod platform;
 pub mod push;
 pub mod screen;
@@ -30,8 +34,10 @@ pub mod users;
 mod disk;
 
 pub use apps::AppView;
+pub use deployments::Outcome;
 pub use error::{ErrorKind, PlatformError};
 pub use fetch::Fetch;
+pub use images::LoginView;
 pub use platform::{Addresses, HookAccess, Platform};
 pub use push::Push;
 pub use screen::Screen;

@@ -17,10 +17,9 @@ use std::{
     time::Duration,
 };
 
-use autostack_base::clock;
 use autostack_deploy::{Input, Job, Pushed};
 use autostack_domain::{
-    AppName, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, Line, RefUpdate, Stage,
+    AppName, DeploymentId, Failure, FailureKind, Line, RefUpdate, Stage,
     permission::{Action, Actor, allows},
     push::{self, PushPlan},
 };
@@ -30,7 +29,6 @@ use autostack_git::{
     quarantine, service,
 };
 use autostack_logs::Offset;
-use autostack_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -342,42 +340,13 @@ impl Platform {
         update: &RefUpdate,
         request: &HookRequest,
     ) -> Result<Job, PlatformError> {
-        let id: DeploymentId = uuid::Uuid::now_v7().to_string().parse()?;
-        let deployment = Deployment {
-            id: id.clone(),
-            app: state.app.clone(),
-            user: state.actor.user.clone(),
-            source: autostack_domain::Source::Commit {
-                commit: update.new.clone(),
-                git_ref: update.name.clone(),
-            },
-            state: DeploymentState::Queued,
-            stages: Vec::new(),
-            release: None,
-            failure: None,
-            created_at: clock::now(),
-            ended_at: None,
+        let pushed = Pushed {
+            commit: update.new.clone(),
+            replaces: update.old.clone(),
+            git_ref: update.name.clone(),
+            quarantine: request.quarantine.clone(),
         };
-        let log = self.parts().logs.build_log(&id)?;
-        let outdated =
-            self.parts().store.call(move |store: &Store| store.create_deployment(&deployment)).await?;
-        for old in outdated {
-            if let Err(error) = self.parts().logs.remove_deployment(&old) {
-                tracing::warn!(deployment = %old, %error, "an old build log could not be removed");
-            }
-        }
-        Ok(Job {
-            id,
-            app: state.app.clone(),
-            input: Input::Commit(Pushed {
-                commit: update.new.clone(),
-                replaces: update.old.clone(),
-                git_ref: update.name.clone(),
-                quarantine: request.quarantine.clone(),
-            }),
-            cancel: state.cancel.clone(),
-            log,
-        })
+        self.record_job(&state.actor, &state.app, Input::Commit(pushed), state.cancel.clone()).await
     }
 
     /// Some refs have moved, and the request says which: makes the prepared release live if its ref is one of them,

@@ -1,7 +1,10 @@
 //! What the agent says of itself to the operator.
 
 use autostack_base::health::Part;
+use autostack_domain::{AppName, ReleaseNumber};
+use autostack_runtime::{Backend, Observed};
 use autostack_store::Store;
+use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::{
@@ -24,10 +27,31 @@ pub struct Status {
     pub apps: usize,
     /// How many instances run.
     pub instances: usize,
+    /// What those use that could be asked.
+    pub usage: Vec<InstanceUsage>,
     /// How many pushes are under way.
     pub pushes: usize,
     /// How many tasks have panicked since the start.
     pub panics: u64,
+}
+
+/// What one instance uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InstanceUsage {
+    /// The app.
+    pub app: AppName,
+    /// `web.1`.
+    pub name: String,
+    /// The release that it runs.
+    pub release: ReleaseNumber,
+    /// Bytes of memory now.
+    pub memory_bytes: u64,
+    /// Bytes of memory that it may use; `None` without a limit.
+    pub memory_bytes_max: Option<u64>,
+    /// CPU time since its start, in milliseconds.
+    pub cpu_millis: u64,
+    /// Its processes.
+    pub processes: u32,
 }
 
 impl Platform {
@@ -47,9 +71,11 @@ impl Platform {
     pub async fn status(&self) -> Result<Status, PlatformError> {
         let parts = self.parts();
         let apps = parts.store.call(Store::apps).await?.len();
-        let instances = parts.runtime.list().await;
-        let instances =
-            instances.map_err(|error| PlatformError::internal("what runs cannot be listed", &error))?;
+        let instances = parts.runtime.listing().await;
+        let instances = instances
+            .map_err(|error| PlatformError::internal("what runs cannot be listed", &error))?
+            .observed;
+        let usage = join_all(instances.iter().map(|instance| self.usage(instance))).await;
         Ok(Status {
             version: self.version(),
             uptime_seconds: self.0.started.elapsed().as_secs(),
@@ -57,8 +83,24 @@ impl Platform {
             runtime: parts.runtime.name(),
             apps,
             instances: instances.len(),
+            usage: usage.into_iter().flatten().collect(),
             pushes: self.0.pushes.count(),
             panics: parts.tasks.panics(),
+        })
+    }
+
+    /// `None` for an instance that has ended, or whose runtime cannot tell.
+    async fn usage(&self, instance: &Observed) -> Option<InstanceUsage> {
+        let spec = &instance.spec;
+        let used = self.parts().runtime.stats(&spec.id).await.ok()?;
+        Some(InstanceUsage {
+            app: spec.app.clone(),
+            name: spec.dyno(),
+            release: spec.release,
+            memory_bytes: used.memory_bytes,
+            memory_bytes_max: used.memory_bytes_max,
+            cpu_millis: u64::try_from(used.cpu.as_millis()).unwrap_or(u64::MAX),
+            processes: used.processes,
         })
     }
 }

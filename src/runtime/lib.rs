@@ -8,6 +8,7 @@
 //! | [`exec`] | a command beside a running instance |
 //! | [`process`] | instances as processes, each under a shim of its own: needs no engine |
 //! | `ports` | which port an instance gets on this host |
+//! | [`runtimes`] | both side by side |
 //! | [`memory`] | instances without processes, scripted, for the tests of the rows above |
 //! | `contract` | the contract as a test suite, with the feature of that name |
 //!
@@ -22,8 +23,10 @@ pub mod exec;
 pub mod memory;
 mod ports;
 pub mod process;
+pub mod runtimes;
 
 pub use backend::{Backend, InstanceState, LocalBackend, Observed, RuntimeError, Started, Usage};
 pub use exec::{ExecEnds, ExecRequest, ExecSession, TerminalSize};
 pub use memory::MemoryBackend;
 pub use process::{ProcessBackend, ShimCommand, shim_main};
+pub use runtimes::{Listing, Runtimes};

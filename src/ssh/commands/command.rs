@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use crate::{
     commands::{COMMANDS, arguments::Arguments, refusal::Refusal},
     output::Output,
+    pump::Intake,
 };
 
 /// One command: everything that `help` says of it, and the function that does it.
@@ -49,6 +50,8 @@ pub(crate) struct Invocation {
     pub(crate) command: &'static Command,
     pub(crate) arguments: Arguments,
     pub(crate) actor: Actor,
+    /// What the client sends; dropping it discards the rest.
+    pub(crate) input: Intake,
     pub(crate) output: Output,
     pub(crate) platform: Platform,
     pub(crate) tasks: Tasks,

@@ -55,9 +55,10 @@ impl Desk {
             return Ok(call.output.text(&about::page(command)).await?);
         }
         let (gone, stopping) = (call.gone, call.stopping);
-        let (actor, output) = (call.actor, call.output);
+        let (actor, input, output) = (call.actor, call.input, call.output);
         let (platform, tasks) = (self.platform.clone(), self.tasks.clone());
-        let invocation = Invocation { command, arguments, actor, output, platform, tasks, gone, stopping };
+        let invocation =
+            Invocation { command, arguments, actor, input, output, platform, tasks, gone, stopping };
         // Runs to its end although the client may go: what has begun is not left half done.
         (command.run)(invocation).await
     }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`words`] cuts a line without evaluating it, [`command`] says what a command is and
 //! finds one by name, [`arguments`] tells options from plain words, [`refusal`] is how a command fails;
-//! then one file a group: [`apps`], [`logs`], [`about`]. [`git`] is the other grammar, which git speaks.
+//! then one file a group: [`apps`], [`images`], [`registry`], [`logs`], [`about`]. [`git`] is the other grammar, which git speaks.
 //! [`desk`] decides which of them a call is for.
 //!
 //! Invariants: what is not understood is refused, never ignored; trouble goes to stderr with an exit code
@@ -14,12 +14,26 @@ pub(crate) mod arguments;
 pub(crate) mod command;
 pub(crate) mod desk;
 pub(crate) mod git;
+pub(crate) mod images;
 pub(crate) mod logs;
 pub(crate) mod refusal;
+pub(crate) mod registry;
 pub(crate) mod words;
 
 use command::Command;
 
 /// Every command, in the order in which `help` lists them.
-pub(crate) const COMMANDS: &[&Command] =
-    &[&apps::CREATE, &apps::LIST, &apps::DESTROY, &apps::URL, &logs::LOGS, &about::HELP, &about::VERSION];
+pub(crate) const COMMANDS: &[&Command] = &[
+    &apps::CREATE,
+    &apps::LIST,
+    &apps::DESTROY,
+    &apps::URL,
+    &images::FROM_IMAGE,
+    &images::LOAD_IMAGE,
+    &registry::LOGIN,
+    &registry::LOGOUT,
+    &registry::REPORT,
+    &logs::LOGS,
+    &about::HELP,
+    &about::VERSION,
+];

@@ -32,6 +32,11 @@ impl Refusal {
         Self::Said { lines: vec![sentence.into()], exit_code: EXIT_FAILED }
     }
 
+    /// A failure whose lines were shown already.
+    pub(crate) fn shown() -> Self {
+        Self::Said { lines: Vec::new(), exit_code: EXIT_FAILED }
+    }
+
     /// The command was used in a way that it does not know.
     pub(crate) fn usage(command: &Command, sentence: impl Into<String>) -> Self {
         let usage = format!("Usage: {}", command.usage());

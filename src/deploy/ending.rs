@@ -1,0 +1,107 @@
+//! How a deployment ends that does not go live: undone, recorded, told; and the failures that no stage owns.
+
+use autostack_base::clock;
+use autostack_domain::{
+    Deployment, DeploymentState, Failure, FailureKind, LineKind, Stage, StageRecord, limits,
+};
+use autostack_engine::EngineError;
+use autostack_store::{Store, StoreError};
+
+use crate::{
+    deployer::{Job, Parts},
+    workspace::Workspace,
+};
+
+/// Undoes a failed deployment, records why, and tells the reader of its log.
+pub(crate) async fn end(job: &Job, work: &Workspace, parts: &Parts, failure: &Failure) {
+    work.undo(parts, failure).await;
+    let (id, stages, recorded) = (job.id.clone(), work.stages(), failure.clone());
+    let write = move |store: &Store| store.update_deployment(&id, close(Some(stages), recorded)).map(drop);
+    if let Err(error) = parts.store.call(write).await
+        && !is_destroyed(&error)
+    {
+        tracing::error!(deployment = %job.id, %error, "the end of a deployment could not be recorded");
+    }
+    tell_end(job, parts, failure);
+}
+
+/// Ends a deployment whose task has panicked.
+pub(crate) async fn panicked(job: &Job, work: &Workspace, parts: &Parts) -> Failure {
+    let cause = "a mistake in the platform ended the deployment";
+    let failure = Failure::new(work.stage(), FailureKind::Internal, cause)
+        .hint("tell the host's operator: the agent's log names the place");
+    end(job, work, parts, &failure).await;
+    failure
+}
+
+/// The last lines of the build log, and a line in the app's own log.
+pub(crate) fn tell_end(job: &Job, parts: &Parts, failure: &Failure) {
+    failure.lines().into_iter().for_each(|line| job.log.line(line));
+    seal(job);
+    let ended = if failure.kind == FailureKind::Cancelled { "was cancelled" } else { "failed" };
+    let text = format!("Deployment of {} {ended} at {}: {}", job.source(), failure.stage, failure.cause);
+    parts.say(&job.app, LineKind::Trouble, text);
+}
+
+/// The state that a deployment ends in.
+pub(crate) fn final_state(failure: &Failure) -> DeploymentState {
+    match failure.kind {
+        FailureKind::Cancelled => DeploymentState::Cancelled,
+        _ => DeploymentState::Failed,
+    }
+}
+
+/// Ends the build log: its readers reach the end.
+pub(crate) fn seal(job: &Job) {
+    if let Err(error) = job.log.seal() {
+        tracing::error!(deployment = %job.id, %error, "a build log could not be closed");
+    }
+}
+
+/// Ends the record of a deployment; without `stages` those that it has stay.
+pub(crate) fn close(
+    stages: Option<Vec<StageRecord>>,
+    failure: Failure,
+) -> impl FnOnce(&mut Deployment) + Send + 'static {
+    move |deployment| {
+        deployment.state = final_state(&failure);
+        if let Some(stages) = stages {
+            deployment.stages = stages;
+        }
+        deployment.failure = Some(failure);
+        deployment.ended_at = Some(clock::now());
+    }
+}
+
+pub(crate) fn cancelled(stage: Stage) -> Failure {
+    Failure::new(stage, FailureKind::Cancelled, "it was ended before it went live, so nothing was changed")
+        .hint("push again")
+}
+
+/// Whether a record is missing because its app was destroyed meanwhile: then nobody will look for it.
+pub(crate) fn is_destroyed(error: &StoreError) -> bool {
+    matches!(error, StoreError::NotFound { .. })
+}
+
+/// A failure of the platform's own store, in words.
+pub(crate) fn store_failure(stage: Stage, error: &StoreError) -> Failure {
+    if error.is_no_space() {
+        let cause = "no space is left on the host's disk, so the release could not be recorded";
+        return Failure::new(stage, FailureKind::DiskFull, cause)
+            .hint("free space on the host, then push again");
+    }
+    internal(stage, error)
+}
+
+pub(crate) fn internal(stage: Stage, error: &dyn std::error::Error) -> Failure {
+    tracing::error!(%stage, error = autostack_base::error_chain(error), "a deployment failed by the platform's own fault");
+    Failure::new(stage, FailureKind::Internal, format!("the platform's own fault: {error}"))
+        .hint("push again; if it happens again, look at the agent's log on the host")
+}
+
+/// What the engine could not do, in words.
+pub(crate) fn engine_failure(stage: Stage, error: &EngineError) -> Failure {
+    let failure = Failure::new(stage, error.kind(), error.to_string());
+    let evidence = error.evidence().into_iter().flat_map(str::lines).take(limits::EVIDENCE_LINES_MAX);
+    failure.evidence(evidence.map(str::to_owned).collect::<Vec<_>>()).hint(error.hint())
+}
