@@ -10,6 +10,7 @@
 //! | [`about`] | [`About`]: which engine it is and what it can |
 //! | [`error`], [`pull_refusal`] | [`EngineError`]: why it could not, for people |
 //! | [`images`] | pull, load, import, tag, remove, read files |
+//! | [`build`] | images from a Dockerfile |
 //! | [`registry_auth`] | [`RegistryAuth`]: how the agent logs in to a registry |
 //! | [`output`] | what long operations say while they run |
 //!

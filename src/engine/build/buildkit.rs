@@ -48,7 +48,7 @@ pub(crate) async fn build(
             .map_err(|error| wire::unexpected(error.to_string()))?;
         let mut lines = Connection::open(host, &tasks).await?.lines(request).await?;
         while let Some(line) = lines.next().await? {
-            take(line, progress)?;
+            take(&line, progress)?;
         }
         Ok(())
     };
@@ -95,8 +95,8 @@ fn query(build: &Build<'_>, script: &Script, labels: &HashMap<String, String>, s
     query.text()
 }
 
-fn take(line: BuildLine, progress: &mut Progress<'_>) -> Result<(), Broken> {
-    if let Some(broken) = Broken::said(&line) {
+fn take(line: &BuildLine, progress: &mut Progress<'_>) -> Result<(), Broken> {
+    if let Some(broken) = Broken::said(line) {
         return Err(broken);
     }
     if line.id != TRACE {

@@ -444,3 +444,134 @@ fn files_not_taken(failed: &Failed<'_>) -> Option<BuildError> {
     let why = marks.iter().find_map(|mark| failed.message.rsplit_once(mark))?.1;
     Some(unreadable(why))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, path::Path, time::Duration};
+
+    use autostack_domain::{AppName, DeploymentId};
+
+    use super::*;
+    use crate::build::{Budget, BuilderChoice, Dockerfile};
+
+    const SCRIPT: &str = "# syntax=docker/dockerfile:1\nFROM node:24 AS build\nCOPY conf/a.json /\n\
+        RUN --mount=type=secret,id=TOKEN,target=/t npm ci\nFROM build\nCOPY --from=build /dist /srv\n";
+
+    /// Words of engines newer than the one that the other tests run on, and what is made of them.
+    const NEWER: &[(&str, &str, FailureKind, &str)] = &[
+        (
+            "failed to solve: dockerfile parse error on line 3: unknown instruction: COPI (did you mean COPY?)",
+            "",
+            FailureKind::BadAppFile,
+            "the generated Dockerfile does not parse: line 3: unknown instruction: COPI (did you mean COPY?)",
+        ),
+        (
+            "failed to solve: process \"/bin/sh -c npm ci\" did not complete successfully: exit code: 1",
+            "[build 3/3] RUN --mount=type=secret,id=TOKEN,target=/t npm ci",
+            FailureKind::BuildFailed,
+            "`RUN --mount=type=secret,id=TOKEN,target=/t npm ci` ended with exit code 1",
+        ),
+        (
+            "failed to solve: process \"/bin/sh -c npm ci\" did not complete successfully: cannot allocate memory: exit code: 137",
+            "[build 3/3] RUN npm ci",
+            FailureKind::OutOfMemory,
+            "`RUN npm ci` was killed: the build needed more than its 512 MiB of memory (build.memory_max)",
+        ),
+        (
+            "failed to solve: failed to compute cache key: failed to calculate checksum of ref abc::def: \
+             \"/conf/a.json\": not found",
+            "[build 2/3] COPY conf/a.json /",
+            FailureKind::BuildFailed,
+            "conf/a.json is to be copied into the image, and is not in the repository",
+        ),
+        (
+            "failed to solve: failed to compute cache key: failed to calculate checksum of ref abc::def: \"/dist\": not found",
+            "[stage-1 2/2] COPY --from=build /dist /srv",
+            FailureKind::BuildFailed,
+            "dist is to be copied from build, and is not there",
+        ),
+        (
+            "failed to solve: node:24: failed to resolve source metadata for docker.io/library/node:24: failed to do \
+             request: Head \"https://registry-1.docker.io/v2/library/node/manifests/24\": dial tcp: lookup \
+             registry-1.docker.io: no such host",
+            "[internal] load metadata for docker.io/library/node:24",
+            FailureKind::ImageUnavailable,
+            "image node:24 cannot be pulled: the registry's name cannot be looked up",
+        ),
+        (
+            "failed to solve: docker/dockerfile:1: failed to resolve source metadata for docker.io/docker/dockerfile:1: \
+             docker.io/docker/dockerfile:1: not found",
+            "resolve image config for docker-image://docker.io/docker/dockerfile:1",
+            FailureKind::ImageUnavailable,
+            "the frontend image docker/dockerfile:1 of the `# syntax=` line cannot be fetched: the registry does not have it",
+        ),
+        (
+            "failed to solve: target stage \"test\" could not be found",
+            "",
+            FailureKind::BuildFailed,
+            "the generated Dockerfile has no stage test",
+        ),
+        (
+            "failed to solve: secret TOKEN: not found",
+            "[build 3/3] RUN --mount=type=secret,id=TOKEN,required npm ci",
+            FailureKind::BuildFailed,
+            "`RUN --mount=type=secret,id=TOKEN,required npm ci` needs the secret TOKEN, and the build was not given it",
+        ),
+        (
+            "failed to solve: failed to copy files: copy file range failed: no space left on device",
+            "[build 2/3] COPY conf/a.json /",
+            FailureKind::DiskFull,
+            "the container engine has no space left for the build",
+        ),
+        (
+            "failed to solve: something never seen before",
+            "",
+            FailureKind::BuildFailed,
+            "the image could not be built: something never seen before",
+        ),
+    ];
+
+    #[test]
+    fn words_of_newer_engines_are_understood() {
+        let app: AppName = "shop".parse().unwrap();
+        let deployment: DeploymentId = uuid::Uuid::now_v7().to_string().parse().unwrap();
+        let context = Path::new("/nonexistent");
+        let build = Build {
+            app: &app,
+            deployment,
+            context,
+            dockerfile: Dockerfile::Text(SCRIPT.into()),
+            args: Vec::new(),
+            secrets: Vec::new(),
+            target: Some("test".into()),
+            tag: String::new(),
+            labels: HashMap::new(),
+            no_cache: false,
+            builder: BuilderChoice::Auto,
+            budget: Budget::default(),
+            time_limit: Duration::ZERO,
+        };
+        let script = Script::read(context, &build.dockerfile).unwrap();
+        for (message, step, kind, sentence) in NEWER {
+            let step = (!step.is_empty()).then(|| FailedStep {
+                name: (*step).into(),
+                error: String::new(),
+                tail: vec!["last".into()],
+            });
+            let memory_met = Some(512 << 20);
+            let failed =
+                Failed { message, exit_code: None, step, memory_met, build: &build, script: &script };
+            let error = diagnose(&failed);
+            assert_eq!((error.kind, error.message.as_str()), (*kind, *sentence), "{message}\n{error:#?}");
+        }
+    }
+
+    #[test]
+    fn an_instruction_is_shown_without_its_number_and_not_at_length() {
+        assert_eq!(instruction("[build 2/5] RUN a"), "RUN a");
+        assert_eq!(instruction("exporting to image"), "exporting to image");
+        assert!(
+            instruction(&format!("[2/5] RUN {}", "x".repeat(500))).chars().count() <= COMMAND_CHARS_MAX + 1
+        );
+    }
+}

@@ -108,7 +108,7 @@ impl Walk<'_> {
     /// of the first thing below it that is brought back.
     fn folder(&mut self, folder: &Path, above: &Matched, is_out: bool, depth: usize) -> io::Result<()> {
         if depth > SOURCE_DEPTH_MAX {
-            return Err(over(format!("more than {SOURCE_DEPTH_MAX} folders within one another")));
+            return Err(over(&format!("more than {SOURCE_DEPTH_MAX} folders within one another")));
         }
         let mut is_sent = !is_out || folder.as_os_str().is_empty();
         let names = fs::read_dir(self.root.join(folder))?.map(|entry| Ok(entry?.file_name()));
@@ -161,17 +161,17 @@ impl Walk<'_> {
     fn add(&mut self, entry: Entry) -> io::Result<()> {
         self.bytes = self.bytes.saturating_add(entry.size());
         if self.bytes > SOURCE_BYTES_MAX {
-            return Err(over(format!("more than {} MiB", SOURCE_BYTES_MAX >> 20)));
+            return Err(over(&format!("more than {} MiB", SOURCE_BYTES_MAX >> 20)));
         }
         if self.entries.len() as u64 >= SOURCE_FILES_MAX {
-            return Err(over(format!("more than {SOURCE_FILES_MAX} files")));
+            return Err(over(&format!("more than {SOURCE_FILES_MAX} files")));
         }
         self.entries.push(entry);
         Ok(())
     }
 }
 
-fn over(what: String) -> io::Error {
+fn over(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::QuotaExceeded, format!("the source has {what}"))
 }
 

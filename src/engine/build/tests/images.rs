@@ -89,6 +89,23 @@ async fn a_generated_dockerfile_stays_out_of_the_image() {
 }
 
 #[tokio::test]
+async fn another_dockerfile_of_the_same_length_is_another() {
+    for builder in BOTH {
+        let world = World::new().await;
+        for value in ["one", "two"] {
+            let mut order = world.order(builder);
+            order.dockerfile = Dockerfile::Text(format!("FROM {BUSYBOX}\nENV VALUE={value}\n"));
+            let (built, _) = world.built(order).await;
+            assert!(
+                built.image.env.contains(&format!("VALUE={value}")),
+                "{builder:?}: {:?}",
+                built.image.env
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_dockerfile_elsewhere_has_its_own_ignore_file() {
     for builder in BOTH {
         let world = World::new().await;
