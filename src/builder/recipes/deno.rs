@@ -63,7 +63,13 @@ pub(crate) fn draft(context: &Context) -> Result<Draft, Failure> {
     draft.launch_var("DENO_NO_UPDATE_CHECK", "1");
     draft.launch_var("DENO_NO_PROMPT", "1");
     let task = |name: &str| config["tasks"][name].as_str().or(config["tasks"][name]["command"].as_str());
-    let main = MAIN_FILES.into_iter().find(|file| context.source.has_file(file));
+    let usual = MAIN_FILES.into_iter().find(|file| context.source.has_file(file));
+    let is_source = |word: &&str| {
+        [".ts", ".tsx", ".js", ".mjs", ".mts"].iter().any(|end| word.ends_with(end))
+            && context.source.has_file(word)
+    };
+    let started = task("start").and_then(|line| line.split_ascii_whitespace().find(is_source));
+    let main = started.or(usual);
     let has_modules = context.source.has_file("package.json") || !config["nodeModulesDir"].is_null();
     add_steps(context, main, file, has_modules, &mut draft);
     if let Some(build) = task("build") {

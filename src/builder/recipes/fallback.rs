@@ -8,10 +8,9 @@ use crate::{
 };
 
 /// Files that mark a kind of app for which there is no recipe.
-const UNKNOWN_KINDS: [(&str, &str); 11] = [
+const UNKNOWN_KINDS: [(&str, &str); 10] = [
     ("Dockerfile", "an image, which needs a container engine on the host"),
     ("Package.swift", "Swift"),
-    ("Pipfile", "Python with pipenv"),
     ("build.sbt", "Scala"),
     ("compose.yaml", "a set of containers"),
     ("deps.edn", "Clojure"),
@@ -23,7 +22,7 @@ const UNKNOWN_KINDS: [(&str, &str); 11] = [
 ];
 
 /// What recipes look for, as the refusal names it.
-const LOOKED_FOR: &str = "Procfile, package.json, requirements.txt, pyproject.toml, manage.py, main.py, app.py, \
+const LOOKED_FOR: &str = "Procfile, package.json, requirements.txt, pyproject.toml, Pipfile, manage.py, main.py, app.py, \
                           go.mod, main.go, Cargo.toml, Gemfile, composer.json, index.php, pom.xml, gradlew, \
                           build.gradle, deno.json, index.html (also in public/, dist/, site/), static.json, \
                           start.sh; then each in the folders";

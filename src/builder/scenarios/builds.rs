@@ -91,6 +91,7 @@ async fn every_way_to_declare_dependencies_of_python_installs_them() {
     for (app, probe) in [
         ("python-uv", "import sys; assert sys.prefix.endswith(\".venv\")"),
         ("python-pyproject", "import bottle, waitress"),
+        ("python-pipenv", "import itsdangerous; assert \".venv\" in itsdangerous.__file__"),
         ("python-fastapi", "import uvicorn, main; main.app"),
     ] {
         let workshop = Workshop::new();

@@ -99,7 +99,10 @@ impl Package {
 
     /// The script that builds: Heroku's own name for it first.
     pub(crate) fn build_script(&self) -> Option<&'static str> {
-        ["heroku-postbuild", "build"].into_iter().find(|name| self.scripts.contains_key(*name))
+        // Laravel's older tool for assets has names of its own.
+        let of_mix: &[&str] = if self.depends_on("laravel-mix") { &["prod", "production"] } else { &[] };
+        let names = ["heroku-postbuild", "build"].iter().chain(of_mix).copied();
+        names.into_iter().find(|name| self.scripts.contains_key(*name))
     }
 
     /// The version of Node.js that is asked for, and where.

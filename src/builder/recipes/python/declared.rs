@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use autostack_domain::{Failure, FailureKind, Stage};
+use autostack_domain::Failure;
 use toml::Table;
 
 use crate::draft::{Context, bad_app_file};
@@ -14,6 +14,8 @@ pub(crate) enum Declaration {
     Uv,
     /// `poetry.lock`, or a `pyproject.toml` of Poetry's without one.
     Poetry,
+    /// `Pipfile`, with its lock or without one.
+    Pipenv,
     /// `requirements.txt`
     Requirements,
     /// `pyproject.toml` (or `setup.py`) that describes a package: it is installed itself.
@@ -61,7 +63,7 @@ impl Declared {
         } else if !listed.is_empty() {
             Some(Declaration::Dependencies)
         } else if has("Pipfile") {
-            return Err(no_pipenv());
+            Some(Declaration::Pipenv)
         } else {
             None
         };
@@ -71,6 +73,7 @@ impl Declared {
             requirements.lines().chain(listed.iter().map(String::as_str)).filter_map(requirement_name),
         );
         names.extend(poetry_names(&project));
+        names.extend(pipenv_names(&source.words("Pipfile")));
         // An extra that brings the server along.
         if requirements.lines().chain(listed.iter().map(String::as_str)).any(brings_uvicorn) {
             names.insert("uvicorn".to_owned());
@@ -86,11 +89,6 @@ impl Declared {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names.contains(name)
     }
-}
-
-fn no_pipenv() -> Failure {
-    Failure::new(Stage::Detect, FailureKind::NoRecipe, "Pipfile found, but there is no recipe for pipenv")
-        .hint("run `pipenv requirements > requirements.txt`, commit it, and push again")
 }
 
 fn pyproject(context: &Context) -> Result<Table, Failure> {
@@ -120,6 +118,13 @@ fn poetry_names(project: &Table) -> Vec<String> {
         .flat_map(Table::keys)
         .map(|name| normal(name))
         .collect()
+}
+
+/// The keys of `[packages]` in a Pipfile.
+fn pipenv_names(pipfile: &str) -> Vec<String> {
+    let table: Table = pipfile.parse().unwrap_or_default();
+    let packages = table.get("packages").and_then(|packages| packages.as_table());
+    packages.into_iter().flat_map(Table::keys).map(|name| normal(name)).collect()
 }
 
 fn only_script(project: &Table) -> Option<String> {

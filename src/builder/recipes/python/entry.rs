@@ -217,7 +217,7 @@ fn add_uvicorn(declared: &mut Declared, draft: &mut Draft) {
         return;
     }
     match declared.source {
-        Some(Declaration::Uv | Declaration::Poetry) | None => {
+        Some(Declaration::Uv | Declaration::Poetry | Declaration::Pipenv) | None => {
             draft.warn("uvicorn is not in the dependencies, and it starts the app; add it");
         }
         Some(Declaration::Requirements | Declaration::Package | Declaration::Dependencies) => {

@@ -32,12 +32,16 @@ pub(crate) fn add_steps(context: &Context, declared: &Declared, interpreter: &st
             with_pip(&format!("install .{}", added(declared)), None, interpreter, draft);
         }
         Declaration::Dependencies => {
+            if context.source.has_file("pdm.lock") {
+                draft.warn("pdm.lock is not read: pip installs what fits pyproject.toml");
+            }
             draft.because("pyproject.toml lists dependencies: pip install");
             let quoted: Vec<String> = declared.listed.iter().map(|entry| quoted(entry)).collect();
             with_pip(&format!("install {}{}", quoted.join(" "), added(declared)), None, interpreter, draft);
         }
         Declaration::Uv => with_uv(context, interpreter, draft),
         Declaration::Poetry => with_poetry(interpreter, draft),
+        Declaration::Pipenv => with_pipenv(context, interpreter, draft),
     }
 }
 
@@ -94,6 +98,27 @@ fn with_poetry(interpreter: &str, draft: &mut Draft) {
         .known_as(line)
         .env("POETRY_VIRTUALENVS_IN_PROJECT", "true")
         .env("POETRY_VIRTUALENVS_OPTIONS_NO_PIP", "true");
+    draft.steps.push(step);
+}
+
+fn with_pipenv(context: &Context, interpreter: &str, draft: &mut Draft) {
+    let has_lock = context.source.has_file("Pipfile.lock");
+    let line = if has_lock { "pipenv install --deploy" } else { "pipenv install" };
+    draft.because(format!("Pipfile{} found: {line}", if has_lock { ".lock" } else { "" }));
+    if !has_lock {
+        draft.warn(
+            "no Pipfile.lock: every build may install other versions; commit the one that pipenv writes",
+        );
+    }
+    add_tool("pipenv", "pipenv", interpreter, draft);
+    draft.cache(CacheFolder::new("pipenv", "PIPENV_CACHE_DIR"));
+    let command = line.replacen("pipenv", "\"$AUTOSTACK_PIPENV/bin/pipenv\"", 1);
+    let step = Step::new("Installing dependencies", command)
+        .known_as(line)
+        .env("PIPENV_VENV_IN_PROJECT", "1")
+        .env("PIPENV_IGNORE_VIRTUALENVS", "1")
+        .env("PIPENV_NOSPIN", "1")
+        .env("PIPENV_YES", "1");
     draft.steps.push(step);
 }
 
