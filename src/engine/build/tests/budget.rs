@@ -47,6 +47,9 @@ async fn a_build_that_needs_more_memory_is_named_as_that() {
         assert!(error.message.contains("more than its 64 MiB of memory (build.memory_max)"), "{error:#?}");
         assert_eq!(error.evidence[0], "begun", "{error:#?}");
     }
+    // Whoever builds next on this engine has the memory back.
+    let world = World::with("").await;
+    world.built(world.order(BuilderChoice::BuildKit)).await;
 }
 
 #[tokio::test]
