@@ -51,6 +51,66 @@ const KNOWN: &[Known] = &[
         hint: "run `poetry lock`, commit poetry.lock, and push again",
     },
     Known {
+        words: &["Pipfile.lock", "is out of date"],
+        kind: FailureKind::BuildFailed,
+        hint: "run `pipenv lock`, commit Pipfile.lock, and push again",
+    },
+    Known {
+        words: &["lockfile had changes, but lockfile is frozen"],
+        kind: FailureKind::BuildFailed,
+        hint: "run `bun install`, commit bun.lock, and push again",
+    },
+    Known {
+        words: &["The lockfile is out of date"],
+        kind: FailureKind::BuildFailed,
+        hint: "run `deno install`, commit deno.lock, and push again",
+    },
+    Known {
+        words: &["--locked was passed"],
+        kind: FailureKind::BuildFailed,
+        hint: "run `cargo build`, commit Cargo.lock, and push again",
+    },
+    Known {
+        words: &["no required module provides package"],
+        kind: FailureKind::BuildFailed,
+        hint: "run `go mod tidy`, commit go.mod and go.sum, and push again",
+    },
+    Known {
+        words: &["missing go.sum entry"],
+        kind: FailureKind::BuildFailed,
+        hint: "run `go mod tidy`, commit go.mod and go.sum, and push again",
+    },
+    Known {
+        words: &["note: module requires Go"],
+        kind: FailureKind::BuildFailed,
+        hint: "ask the operator of the host for a newer Go, or ask for less in go.mod",
+    },
+    Known {
+        words: &["Your bundle only supports platforms"],
+        kind: FailureKind::BuildFailed,
+        hint: "run `bundle lock --add-platform x86_64-linux`, commit Gemfile.lock, and push again",
+    },
+    Known {
+        words: &["Your Ruby version is", "but your Gemfile specified"],
+        kind: FailureKind::BuildFailed,
+        hint: "ask the operator of the host for that Ruby, or change the version in the Gemfile",
+    },
+    Known {
+        words: &["The dependencies in your gemfile changed"],
+        kind: FailureKind::BuildFailed,
+        hint: "run `bundle install`, commit Gemfile.lock, and push again",
+    },
+    Known {
+        words: &["--ignore-platform-req=ext-"],
+        kind: FailureKind::BuildFailed,
+        hint: "ask the operator of the host for that extension (`apt-get install php-NAME`), then push again",
+    },
+    Known {
+        words: &["error: release version", "not supported"],
+        kind: FailureKind::BuildFailed,
+        hint: "ask the operator of the host for a newer JDK, or ask for less in the build file",
+    },
+    Known {
         words: &["No matching distribution found"],
         kind: FailureKind::BuildFailed,
         hint: "check the name and version of that package; it may ask for another version of Python",

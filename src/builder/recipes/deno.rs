@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     draft::{Context, Draft, bad_app_file, no_start, shell_word},
-    plan::{Recipe, Reuse, Step},
+    plan::{CacheFolder, Recipe, Step},
 };
 
 /// Files that start an app, the more telling first.
@@ -70,8 +70,7 @@ pub(crate) fn draft(context: &Context) -> Result<Draft, Failure> {
     };
     let started = task("start").and_then(|line| line.split_ascii_whitespace().find(is_source));
     let main = started.or(usual);
-    let has_modules = context.source.has_file("package.json") || !config["nodeModulesDir"].is_null();
-    add_steps(context, main, file, has_modules, &mut draft);
+    add_steps(context, main, &mut draft);
     if let Some(build) = task("build") {
         draft.because(format!("build task found: deno task build ({build})"));
         draft.steps.push(Step::new("Building", "deno task build"));
@@ -105,34 +104,25 @@ pub(crate) fn draft(context: &Context) -> Result<Draft, Failure> {
     Ok(draft)
 }
 
-/// Fetches and checks what the main file imports.
-fn add_steps(
-    context: &Context,
-    main: Option<&str>,
-    config: Option<&'static str>,
-    has_modules: bool,
-    draft: &mut Draft,
-) {
+/// Fetches what the main file imports: into the app's cache, so that the next build finds it there, and from it
+/// into the artifact.
+fn add_steps(context: &Context, main: Option<&str>, draft: &mut Draft) {
+    let into_the_cache = "DENO_DIR=\"$AUTOSTACK_DENO\"";
+    draft.cache(CacheFolder::new("deno", "AUTOSTACK_DENO"));
     if context.source.has_file("package.json") {
-        draft.because("package.json found: deno install");
-        draft.steps.push(Step::new("Installing dependencies", "deno install"));
+        let line = "deno install";
+        draft.because(format!("package.json found: {line}"));
+        let step = Step::new("Installing dependencies", format!("{into_the_cache} {line}"));
+        draft.steps.push(step.known_as(line));
     }
     let Some(main) = main else { return };
     let has_lock = context.source.has_file("deno.lock");
     let line = if has_lock { "deno cache --frozen" } else { "deno cache" };
     let line = format!("{line} {}", shell_word(main));
     draft.because(format!("Fetching what {main} imports: {line}"));
-    // With `node_modules` there are two folders, and it takes the step to make the second.
-    let reuse = (has_lock && !has_modules).then(|| Reuse {
-        folder: DENO_DIR.to_owned(),
-        decided_by: [Some("deno.lock"), config, Some(main)]
-            .into_iter()
-            .flatten()
-            .map(str::to_owned)
-            .collect(),
-        tool: "deno".to_owned(),
-    });
-    draft.steps.push(Step::new("Fetching dependencies", line).reuse(reuse));
+    let command =
+        format!("{into_the_cache} {line} &&\nmkdir -p .autostack &&\ncp -a \"$AUTOSTACK_DENO\" {DENO_DIR}");
+    draft.steps.push(Step::new("Fetching dependencies", command).known_as(line));
 }
 
 /// `export default { fetch() … }`, which `deno serve` calls.

@@ -66,8 +66,12 @@ fn add_install(context: &Context, gems: &BTreeSet<String>, draft: &mut Draft) {
     let line = "bundle install";
     draft.because(format!("Gemfile{} found: {line}", if lock.is_empty() { "" } else { ".lock" }));
     draft.cache(CacheFolder::new("bundle", "BUNDLE_USER_CACHE"));
-    // Gems that are folders of the app, or whatever a registry has today, are not decided by these files.
-    let is_decided = !lock.is_empty() && !lock.contains("PATH\n") && !lock.contains("GIT\n");
+    // Gems that are folders of the app, or that other files name, are not decided by these two alone.
+    let gemfile = context.source.words("Gemfile");
+    let looks_further = ["eval_gemfile", "File.", "require_relative", "Dir", "gemspec"];
+    let is_decided = !lock.is_empty()
+        && !["PATH\n", "GIT\n"].iter().any(|section| lock.contains(section))
+        && !looks_further.iter().any(|word| gemfile.contains(word));
     let reuse = is_decided.then(|| Reuse {
         folder: GEMS.to_owned(),
         decided_by: ["Gemfile", "Gemfile.lock", ".bundle/config", ".ruby-version"]

@@ -42,6 +42,12 @@ fn with_programs(dir: &TempDir, programs: &[(&str, PathBuf)]) -> EnvMap {
     config
 }
 
+/// A config with the toolchain that builds this test: Debian's own is older than most apps ask for.
+fn with_rust(dir: &TempDir) -> EnvMap {
+    let cargo = Path::new(env!("CARGO"));
+    with_programs(dir, &[("cargo", cargo.to_owned()), ("rustc", cargo.with_file_name("rustc"))])
+}
+
 /// A program that npm's registry has as a package for each machine, fetched into a folder.
 fn from_npm(dir: &TempDir, package: &str, inside: &str) -> PathBuf {
     let fetched = Command::new("npm")
@@ -78,11 +84,8 @@ async fn go_is_built_from_a_module_from_commands_and_from_a_workspace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rust_is_built_from_a_package_and_from_a_workspace() {
-    // The toolchain that builds this test: Debian's own is older than most apps ask for.
     let dir = tempfile::tempdir().unwrap();
-    let cargo = Path::new(env!("CARGO"));
-    let config =
-        with_programs(&dir, &[("cargo", cargo.to_owned()), ("rustc", cargo.with_file_name("rustc"))]);
+    let config = with_rust(&dir);
     assert_answers(&Workshop::new(), "rust-plain", &config, "Hello from Rust\n").await;
 
     let workshop = Workshop::new();
@@ -225,4 +228,30 @@ async fn an_app_in_a_folder_and_one_in_a_workspace_are_found_built_and_started_t
         assert!(artifact.join("server/node_modules/ms").is_dir());
     }
     assert!(workshop.printed().contains("reused from the last build"), "{}", workshop.printed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_fails_for_a_known_reason_names_its_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let rust = with_rust(&dir);
+    let plain = EnvMap::new();
+    let go = "package main\n\nimport \"example.com/absent\"\n\nfunc main() { absent.Run() }\n";
+    let gemfile = "gem \"greet\", path: \"greet\"\ngem \"rake\"\n";
+    let composer =
+        r#"{"repositories": [{"packagist.org": false}], "require": {"ext-absent": "*"}, "autoload": {}}"#;
+    let cargo = "[package]\nname = \"rust-plain\"\nversion = \"0.2.0\"\n\n[workspace]\n";
+    for (app, file, content, config, remedy) in [
+        ("go-plain", "main.go", go, &plain, "run `go mod tidy`"),
+        ("ruby-plain", "Gemfile", gemfile, &plain, "run `bundle install`, commit Gemfile.lock"),
+        ("ruby-plain", "Gemfile", "ruby \"9.0\"\n", &plain, "for that Ruby"),
+        ("php-composer", "composer.json", composer, &plain, "apt-get install php-NAME"),
+        ("rust-plain", "Cargo.toml", cargo, &rust, "run `cargo build`, commit Cargo.lock"),
+    ] {
+        let workshop = Workshop::new();
+        let artifact = workshop.artifact_of(app);
+        fs::write(artifact.join(file), content).unwrap();
+        let plan = crate::plan_with(&artifact, config, &Toolchains::of(config)).unwrap();
+        let failure = workshop.build(&artifact, &plan, config).await.unwrap_err();
+        assert!(failure.hint.contains(remedy), "{app}: {failure:#?}\n{}", workshop.printed());
+    }
 }
