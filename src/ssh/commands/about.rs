@@ -11,6 +11,9 @@ use crate::{
     output::{Gone, Output},
 };
 
+/// Characters of a command's usage that leave room for its summary beside it.
+const USAGE_CHARS_MAX: usize = 36;
+
 pub(crate) const HELP: Command = Command {
     name: "help",
     arguments: "[COMMAND]",
@@ -77,10 +80,20 @@ fn topic(name: &str) -> Option<String> {
     (!of_topic.is_empty()).then(|| list(&format!("Commands of {topic}"), &of_topic))
 }
 
+/// A row a command. The summary of a long one stands below it, so that no row is wider than a terminal.
 fn list(title: &str, commands: &[&Command]) -> String {
-    let width = commands.iter().map(|command| command.usage().len()).max().unwrap_or(0);
-    let row = |command: &&Command| Line::detail(format!("{:width$}   {}", command.usage(), command.summary));
-    text(std::iter::once(Line::result(title)).chain(commands.iter().map(row)))
+    let fits = |usage: &String| usage.len() <= USAGE_CHARS_MAX;
+    let usages = commands.iter().map(|command| command.usage());
+    let width = usages.filter(fits).map(|usage| usage.len()).max().unwrap_or(0);
+    let rows = commands.iter().flat_map(|command| {
+        let (usage, summary) = (command.usage(), command.summary);
+        if fits(&usage) {
+            vec![Line::detail(format!("{usage:width$}   {summary}"))]
+        } else {
+            vec![Line::detail(usage), Line::detail(format!("{:width$}   {summary}", ""))]
+        }
+    });
+    text(std::iter::once(Line::result(title)).chain(rows))
 }
 
 /// All about one command.
