@@ -5,7 +5,7 @@ use autostack_base::settings::ImageSettings;
 use autostack_domain::{Failure, FailureKind, ImageTemplate, Stage, image::ImageReference};
 
 use super::version;
-use crate::plan::{BuildPlan, Recipe};
+use crate::plan::{BuildPlan, Recipe, Tool};
 
 /// What a program of a plan comes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,13 +141,15 @@ impl Bases {
             true => Some(named(&images.composer, "2")?).filter(|image| *image != build),
             false => None,
         };
-        let others = plan.tools.iter().filter(|tool| {
-            let other = Language::of_program(&tool.name);
-            other.is_some_and(|other| Some(other) != language && other != Language::Node)
-        });
+        let is_brought = |tool: &&Tool| match Language::of_program(&tool.name) {
+            Some(other) => Some(other) == language || other == Language::Node,
+            // Debian's images have the one, and the other is copied.
+            None => matches!(tool.name.as_str(), "perl" | "composer"),
+        };
+        let others = plan.tools.iter().filter(|tool| !is_brought(tool));
         warnings.extend(others.map(|tool| {
             format!(
-                "{} needs {}, which {build} may lack: a Dockerfile can bring both",
+                "{} needs {}, which {build} may lack; a Dockerfile can bring it",
                 tool.needed_for, tool.name
             )
         }));

@@ -84,9 +84,15 @@ impl ImageBuild<'_> {
         for limit in &built.unenforced {
             self.log.detail(format!("Not limited in this build: {}, because {}", limit.what, limit.why));
         }
-        if Generator::is_site(self.plan) {
-            self.take_site(&built.image).await?;
-            return Ok(Made::Directory);
+        if let Some((from, root)) = Generator::site_of(self.plan) {
+            let is_alone = self.plan.processes.is_empty();
+            // Without a step the source is what the image has.
+            if is_alone || !self.plan.steps.is_empty() {
+                self.take_site(&built.image, &from, root, is_alone).await?;
+            }
+            if is_alone {
+                return Ok(Made::Directory);
+            }
         }
         self.made(built.image).await
     }
@@ -289,12 +295,20 @@ impl ImageBuild<'_> {
         built.map_err(|error| failed_build(error, &listener, self.limit(), self.dir))
     }
 
-    /// Replaces the source by the files of the site, and forgets the image that brought them.
-    async fn take_site(&self, image: &ImageFacts) -> Result<(), Failure> {
+    /// Replaces the source by the files of the site. An image that has nothing else is forgotten.
+    async fn take_site(
+        &self,
+        image: &ImageFacts,
+        from: &str,
+        root: &str,
+        is_alone: bool,
+    ) -> Result<(), Failure> {
         self.log.step("Taking the files of the site out of the image");
-        let taken =
-            site::take(self.engine, &image.id, self.dir, self.tasks, self.cancel, self.deadline).await;
-        self.remove(&image.id).await;
+        let files = site::Files { image: &image.id, from, dir: self.dir, root };
+        let taken = files.take(self.engine, self.tasks, self.cancel, self.deadline).await;
+        if is_alone || taken.is_err() {
+            self.remove(&image.id).await;
+        }
         taken.map_err(|error| error.failure(self.limit()))
     }
 

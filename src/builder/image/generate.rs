@@ -10,11 +10,14 @@ use super::{base::Bases, config::Words, script::Scripts};
 use crate::plan::{BuildPlan, Reuse};
 
 /// Where the app is, in every stage.
-pub(crate) const APP: &str = "/app";
+pub(super) const APP: &str = "/app";
 /// Where the last stage of a site holds its files, below which they lie as in the artifact.
-pub(crate) const SITE: &str = "/site";
+const SITE: &str = "/site";
 /// User and group of the app: no account of a base image has this number, and no user of the host most often.
 const USER: &str = "10001:10001";
+
+/// Where Debian and its kin keep the certificates that they trust.
+const CERTIFICATES: &str = "/etc/ssl/certs";
 
 /// What a Dockerfile is generated from.
 pub(crate) struct Generator<'a> {
@@ -60,15 +63,22 @@ impl Generator<'_> {
         file.0
     }
 
-    /// Whether the image holds the files of a site and nothing that could run.
-    pub(crate) fn is_site(plan: &BuildPlan) -> bool {
-        plan.static_site.is_some() && plan.processes.is_empty()
+    /// Where the image of a plan has the files of its site, and where below the artifact they belong; `None` for
+    /// a plan without a site.
+    pub(crate) fn site_of(plan: &BuildPlan) -> Option<(String, &str)> {
+        let root = plan.static_site.as_ref()?.root.as_str();
+        let inside = if root.is_empty() { String::new() } else { format!("/{root}") };
+        let top = if plan.processes.is_empty() { SITE } else { APP };
+        Some((format!("{top}{inside}"), root))
     }
 
     fn build_stage(&self, file: &mut Text) {
         file.line(format!("FROM {} AS build", self.bases.build));
         file.line("USER 0:0");
         file.line(format!("WORKDIR {APP}"));
+        if self.brings_certificates() {
+            file.line(self.command(&format!("mkdir -p {CERTIFICATES}")));
+        }
         self.copy_programs(file);
         for (name, value) in &self.plan.launch.vars {
             file.line(format!("ENV {name}={}", quoted(value)));
@@ -147,6 +157,9 @@ impl Generator<'_> {
         if let (Some(node), true) = (&self.bases.node, self.starts_node()) {
             copy_node(file, node);
         }
+        if has_build && self.brings_certificates() {
+            file.line(format!("COPY --from=build {CERTIFICATES} {CERTIFICATES}"));
+        }
         let from = if has_build {
             format!("--from=build --chown={USER} {APP} {APP}")
         } else {
@@ -168,6 +181,12 @@ impl Generator<'_> {
         if let Some(Some(web)) = self.plan.processes.get(&ProcessType::web()) {
             file.line(format!("CMD {}", json(["/bin/sh", "-c", web])));
         }
+    }
+
+    /// Whether the image that the app runs in may lack the certificates that a language's brings: of Debian's
+    /// images, the slim ones trust nobody.
+    fn brings_certificates(&self) -> bool {
+        self.bases.run != self.bases.build
     }
 
     /// Whether a process of an app of another language is one of Node.js.

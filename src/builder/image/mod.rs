@@ -26,6 +26,8 @@ mod lambda;
 mod listen;
 mod script;
 mod site;
+#[cfg(test)]
+mod tests;
 mod unpack;
 mod version;
 

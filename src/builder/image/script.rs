@@ -35,29 +35,27 @@ impl<'a> Scripts<'a> {
 
     /// The `RUN` of a step. `is_alone` says that it sees only the files that decide it.
     pub(crate) fn run(&self, number: usize, step: &Step, is_alone: bool) -> String {
-        let mut run = String::from("RUN ");
-        if let Some(mounts) = &self.generator.mounts {
-            let caches =
-                self.generator.plan.caches.iter().map(|cache| (cache.folder.as_str(), self.cache_id(cache)));
-            let home = (HOME, format!("{}-{HOME}", self.generator.mark));
-            for (folder, id) in caches.chain([home]) {
-                run.push_str(&format!("--mount=type=cache,id={id},target={CACHE}/{folder} "));
-            }
-            if mounts.config.is_some() {
-                run.push_str(&format!(
-                    "--mount=type=secret,id={CONFIG_SECRET},target={} ",
-                    self.config(is_alone)
-                ));
-            }
-            if mounts.has_certificates {
-                run.push_str(&format!(
-                    "--mount=type=secret,id={CERTIFICATES_SECRET},target={SECRETS}/certificates "
-                ));
-            }
-        }
         let script = self.script(number, step, is_alone);
-        run.push_str(&json(["/bin/sh", "-c", &script, self.generator.mark]));
-        run
+        let command = json(["/bin/sh", "-c", &script, self.generator.mark]);
+        let parts: Vec<String> = self.mounts(is_alone).into_iter().chain([command]).collect();
+        format!("RUN {}", parts.join(" \\\n    "))
+    }
+
+    fn mounts(&self, is_alone: bool) -> Vec<String> {
+        let Some(mounts) = &self.generator.mounts else { return Vec::new() };
+        let caches = self.generator.plan.caches.iter();
+        let caches = caches.map(|cache| (cache.folder.as_str(), self.cache_id(cache)));
+        let home = (HOME, format!("{}-{HOME}", self.generator.mark));
+        let mut flags: Vec<String> = caches
+            .chain([home])
+            .map(|(folder, id)| format!("--mount=type=cache,id={id},target={CACHE}/{folder}"))
+            .collect();
+        let secret = |id: &str, target: &str| format!("--mount=type=secret,id={id},target={target}");
+        flags.extend(mounts.config.as_ref().map(|_| secret(CONFIG_SECRET, &self.config(is_alone))));
+        if mounts.has_certificates {
+            flags.push(secret(CERTIFICATES_SECRET, &format!("{SECRETS}/certificates")));
+        }
+        flags
     }
 
     fn script(&self, number: usize, step: &Step, is_alone: bool) -> String {

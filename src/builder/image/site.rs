@@ -1,6 +1,7 @@
 //! The files of a site, out of its image into the artifact's folder.
 
 use std::{
+    fs,
     io::{self, Read},
     path::Path,
     time::Duration,
@@ -8,11 +9,11 @@ use std::{
 
 use autostack_base::tasks::Tasks;
 use autostack_domain::{Failure, FailureKind, Stage, image::Digest};
-use autostack_engine::{Engine, EngineError};
+use autostack_engine::{Engine, EngineError, ImageFiles};
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use tokio::{
-    sync::mpsc::{self, Receiver},
+    sync::mpsc::{self, Receiver, Sender},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     executor::empty,
     failures::{cancelled, of_engine, timed_out},
-    generate::SITE,
     unpack::{Limits, UnpackError, unpack},
 };
 use crate::diagnose;
@@ -45,23 +45,48 @@ pub(super) enum SiteError {
     TimedOut,
 }
 
-/// Replaces what is in `dir` by the files of the site.
-pub(super) async fn take(
-    engine: &Engine,
-    image: &Digest,
-    dir: &Path,
-    tasks: &Tasks,
+/// Files of an image, and where they belong.
+pub(super) struct Files<'a> {
+    pub(super) image: &'a Digest,
+    /// The folder in the image, absolute.
+    pub(super) from: &'a str,
+    /// The folder that they replace what is in.
+    pub(super) dir: &'a Path,
+    /// Where below it they are put.
+    pub(super) root: &'a str,
+}
+
+impl Files<'_> {
+    /// Replaces what is in the folder by the files.
+    pub(super) async fn take(
+        &self,
+        engine: &Engine,
+        tasks: &Tasks,
+        cancel: &CancellationToken,
+        deadline: Instant,
+    ) -> Result<(), SiteError> {
+        let files = engine.files_of(self.image, self.from).await?;
+        let (sender, receiver) = mpsc::channel(PIECES_MAX);
+        let (dir, into) = (self.dir.to_owned(), self.dir.join(self.root));
+        // The names in the tar begin with the last part of what was asked for.
+        let top = self.from.rsplit('/').next().unwrap_or_default().to_owned();
+        let unpacked = tasks.blocking("files of a site", move || {
+            empty(&dir).and_then(|()| fs::create_dir_all(&into)).map_err(SiteError::Replace)?;
+            Ok(unpack(Pieces::new(receiver), &top, &into, Limits::default())?)
+        });
+        let sent = send(files, sender, cancel, deadline).await;
+        let unpacked = unpacked.await.map_err(|panicked| SiteError::Task(panicked.to_string()))?;
+        sent.and(unpacked)
+    }
+}
+
+/// Hands the tar on, piece by piece, to its end.
+async fn send(
+    mut files: ImageFiles,
+    sender: Sender<io::Result<Bytes>>,
     cancel: &CancellationToken,
     deadline: Instant,
 ) -> Result<(), SiteError> {
-    let mut files = engine.files_of(image, SITE).await?;
-    let (sender, receiver) = mpsc::channel(PIECES_MAX);
-    let into = dir.to_owned();
-    let unpacked = tasks.blocking("files of a site", move || {
-        empty(&into).map_err(SiteError::Replace)?;
-        unpack(Pieces::new(receiver), SITE.trim_start_matches('/'), &into, Limits::default())?;
-        Ok(())
-    });
     let copied = async {
         while let Some(piece) = files.next().await {
             if sender.send(piece).await.is_err() {
@@ -79,12 +104,10 @@ pub(super) async fn take(
         let _ = sender.try_send(Err(io::ErrorKind::Interrupted.into()));
     }
     drop(sender);
-    let unpacked = unpacked.await.map_err(|panicked| SiteError::Task(panicked.to_string()))?;
     if let Err(error) = files.close().await {
         tracing::warn!(%error, "a container of files is left for the next clean-up");
     }
-    ended?;
-    unpacked
+    ended
 }
 
 impl SiteError {

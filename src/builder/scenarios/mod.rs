@@ -7,7 +7,7 @@ mod killing;
 mod languages;
 mod serving;
 mod shapes;
-mod snapshots;
+pub(crate) mod snapshots;
 
 use std::{
     fs,
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{BuildPlan, Builder, Made, Toolchains};
 
 /// `tests/fixtures` of the workspace.
-fn fixtures(folder: &str) -> PathBuf {
+pub(crate) fn fixtures(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(folder)
 }
 

@@ -9,7 +9,7 @@ const TOOLS: [&str; 15] = [
     "python3", "ruby", "rustc",
 ];
 
-fn folders(of: &str) -> Vec<String> {
+pub(crate) fn folders(of: &str) -> Vec<String> {
     let entries = std::fs::read_dir(fixtures(of)).unwrap().map(Result::unwrap);
     let mut names: Vec<String> = entries
         .filter(|entry| entry.file_type().unwrap().is_dir())
@@ -20,7 +20,7 @@ fn folders(of: &str) -> Vec<String> {
     names
 }
 
-fn beside(of: &str) -> insta::Settings {
+pub(crate) fn beside(of: &str) -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(fixtures(of));
     settings.set_prepend_module_to_snapshot(false);
