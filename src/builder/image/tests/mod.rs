@@ -1,6 +1,7 @@
 //! Images made by the real engine, on a base made on the spot.
 
 mod generated;
+mod languages;
 mod own;
 mod snapshots;
 
@@ -52,10 +53,15 @@ impl Yard {
     }
 
     async fn with_settings(more: &str) -> Self {
+        Self::on(BASES, more).await
+    }
+
+    /// On other base images.
+    async fn on(bases: &str, more: &str) -> Self {
         let engine = TestEngine::find();
         busybox(&engine).await;
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings::from_text("test", &format!("[images]\n{BASES}{more}")).unwrap();
+        let settings = Settings::from_text("test", &format!("[images]\n{bases}{more}")).unwrap();
         let watch = SettingsHandle::fixed(settings).watch();
         let logins: super::Logins = Arc::new(|_, _| None);
         let builder =
