@@ -7,6 +7,7 @@
 //! | [`backend`] | the contract: [`Backend`] and its words |
 //! | [`exec`] | a command beside a running instance |
 //! | [`process`] | instances as processes, each under a shim of its own: needs no engine |
+//! | [`docker`] | instances as containers of an engine |
 //! | `ports` | which port an instance gets on this host |
 //! | [`runtimes`] | both side by side |
 //! | [`memory`] | instances without processes, scripted, for the tests of the rows above |
@@ -19,6 +20,7 @@
 pub mod backend;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod docker;
 pub mod exec;
 pub mod memory;
 mod ports;
@@ -26,7 +28,8 @@ pub mod process;
 pub mod runtimes;
 
 pub use backend::{Backend, InstanceState, LocalBackend, Observed, RuntimeError, Started, Usage};
+pub use docker::{ContainerLimits, DockerBackend, DockerOptions};
 pub use exec::{ExecEnds, ExecRequest, ExecSession, TerminalSize};
 pub use memory::MemoryBackend;
-pub use process::{ProcessBackend, ShimCommand, shim_main};
 pub use runtimes::{Listing, Runtimes};
+pub use process::{ProcessBackend, ShimCommand, shim_main};

@@ -1,0 +1,147 @@
+//! From a spec to a container that runs; undone where it cannot.
+
+use autostack_base::error_chain;
+use autostack_domain::InstanceSpec;
+use autostack_engine::{
+    EngineError,
+    bollard::{
+        models::ContainerCreateBody,
+        query_parameters::{
+            ContainerArchiveInfoOptions, CreateContainerOptions, InspectContainerOptions,
+            StartContainerOptions,
+        },
+    },
+};
+
+use super::{
+    backend::Inner,
+    container::Container,
+    create::{ImageProgram, Recipe},
+    instance,
+    labels::{Purpose, container_name},
+    refusal::{is_network_gone, no_shell, refusal},
+};
+use crate::backend::RuntimeError;
+
+/// Makes and starts the container of a spec, in the network of its app.
+///
+/// # Errors
+/// What stood in the way; nothing is left then, or is removed once the engine is back.
+pub(super) async fn launch(
+    inner: &Inner,
+    spec: &InstanceSpec,
+    purpose: Purpose,
+    published: Option<u16>,
+) -> Result<Container, RuntimeError> {
+    match attempt(inner, spec, purpose, published).await {
+        // Somebody removed it between our look at it and its use.
+        Err(Trouble::NetworkGone) => {
+            inner.networks.forget(&spec.app).await;
+            attempt(inner, spec, purpose, published).await
+        }
+        launched => launched,
+    }
+    .map_err(|trouble| match trouble {
+        Trouble::Refused(error) => error,
+        Trouble::NetworkGone => {
+            let evidence = "it is removed as soon as it is made".to_owned();
+            let operation = "keep the app's network";
+            RuntimeError::engine("start the container")(EngineError::NotFound { operation, evidence })
+        }
+    })
+}
+
+/// Why an attempt failed.
+enum Trouble {
+    /// Worth another one.
+    NetworkGone,
+    /// For good.
+    Refused(RuntimeError),
+}
+
+async fn attempt(
+    inner: &Inner,
+    spec: &InstanceSpec,
+    purpose: Purpose,
+    published: Option<u16>,
+) -> Result<Container, Trouble> {
+    let about =
+        inner.engine.about().await.map_err(|error| sorted(spec, "reach the container engine", error))?;
+    let lease = inner.networks.lease(&spec.app).await;
+    let lease = lease.map_err(|error| sorted(spec, "make the app's network", error))?;
+    let recipe =
+        Recipe { spec, purpose, limits: (inner.options.limits)(), network: lease.id().to_owned(), published };
+    let body = recipe.body(&inner.engine, &about).map_err(Trouble::Refused)?;
+    let launched = match create(inner, spec, body).await {
+        Ok(container) => start(inner, spec, &container).await,
+        Err(trouble @ Trouble::Refused(RuntimeError::AlreadyExists { .. })) => return Err(trouble),
+        Err(trouble) => Err(trouble),
+    };
+    if launched.is_err() {
+        undo(inner, spec).await;
+    }
+    launched
+}
+
+fn sorted(spec: &InstanceSpec, operation: &'static str, error: EngineError) -> Trouble {
+    match is_network_gone(&error) {
+        true => Trouble::NetworkGone,
+        false => Trouble::Refused(refusal(spec, operation, error)),
+    }
+}
+
+async fn create(inner: &Inner, spec: &InstanceSpec, body: ContainerCreateBody) -> Result<String, Trouble> {
+    let options = CreateContainerOptions {
+        name: Some(container_name(inner.engine.mark(), &spec.id)),
+        ..Default::default()
+    };
+    let made = inner
+        .engine
+        .call("make the container", async |docker| docker.create_container(Some(options), body).await);
+    Ok(made.await.map_err(|error| sorted(spec, "make the container", error))?.id)
+}
+
+async fn start(inner: &Inner, spec: &InstanceSpec, container: &str) -> Result<Container, Trouble> {
+    let failed = |error| sorted(spec, "start the container", error);
+    check_shell(inner, spec, container).await?;
+    let options = None::<StartContainerOptions>;
+    let started = inner
+        .engine
+        .call("start the container", async |docker| docker.start_container(container, options).await);
+    started.await.map_err(failed)?;
+    let options = None::<InspectContainerOptions>;
+    let looked = inner
+        .engine
+        .call("look at the container", async |docker| docker.inspect_container(container, options).await);
+    Ok(Container::read(&looked.await.map_err(failed)?))
+}
+
+/// The init process would say that there is no shell only in the log, after a start that seemed to have worked.
+async fn check_shell(inner: &Inner, spec: &InstanceSpec, container: &str) -> Result<(), Trouble> {
+    const SHELL: &str = "/bin/sh";
+    let program = ImageProgram::of(spec).map_err(Trouble::Refused)?;
+    if program.command.is_none() || inner.has_shell(program.image) {
+        return Ok(());
+    }
+    let options = ContainerArchiveInfoOptions { path: SHELL.to_owned() };
+    let looked = inner.engine.call("look for a shell", async |docker| {
+        docker.get_container_archive_info(container, Some(options)).await
+    });
+    match looked.await {
+        Ok(_) => {
+            inner.remember_shell(program.image);
+            Ok(())
+        }
+        Err(error) if error.is_not_found() => Err(Trouble::Refused(no_shell(spec))),
+        Err(error) => Err(sorted(spec, "look for a shell", error)),
+    }
+}
+
+/// Removes what an attempt has made, now or once the engine is back.
+async fn undo(inner: &Inner, spec: &InstanceSpec) {
+    let container = container_name(inner.engine.mark(), &spec.id);
+    if let Err(error) = instance::remove(&inner.engine, &container).await {
+        tracing::warn!(instance = %spec.id, error = error_chain(&error), "a failed start is cleared away later");
+        inner.held.doom(&spec.id);
+    }
+}
