@@ -183,23 +183,29 @@ fn choose(context: &Context, has_procfile: bool) -> Result<Draft, Failure> {
     fallback::shell(context).ok_or_else(|| fallback::no_recipe(context))
 }
 
-/// The language that marks the tree: the one that the Procfile speaks, else the first. Rust is often a part
-/// of a package for another language, so it steps back behind one that can be started.
+/// The language that marks the tree: the one that the Procfile speaks, else the first. Where something else
+/// could be started too, a language steps back that could not: a Gemfile may only help to write the site, a
+/// `composer.json` only hold tools. So does Rust, which is often a part of a package for another language.
 fn kind_of(context: &Context, others_start: bool) -> Option<&'static Kind> {
     let found: Vec<&Kind> = KINDS.iter().filter(|kind| (kind.fits)(context)).collect();
-    let preferred = found.iter().find(|kind| commands::prefers(context, kind.recipe));
-    preferred.or_else(|| found.iter().find(|kind| kind.recipe != Recipe::Rust || !others_start)).copied()
+    let preferred = found.iter().find(|kind| commands::prefers(context, kind.recipe)).copied();
+    let may_step_back = others_start || static_site::is_site(context);
+    let stays = |kind: &&Kind| {
+        (kind.recipe != Recipe::Rust || !others_start) && (!may_step_back || says_how_to_start(context, kind))
+    };
+    preferred.or_else(|| found.into_iter().find(stays))
+}
+
+/// Whether the language finds something to start, wherever its programs come from.
+fn says_how_to_start(context: &Context, kind: &Kind) -> bool {
+    let tools = Toolchains::of_an_image();
+    let drafted = (kind.draft)(&Context { tools: &tools, ..*context });
+    !drafted.is_err_and(|refused| refused.kind == FailureKind::NoRecipe)
 }
 
 /// Drafts a plan, with the assets that a `package.json` beside it builds.
 fn draft_kind(context: &Context, kind: &Kind, package: Option<&node::Package>) -> Result<Draft, Failure> {
-    let mut draft = match (kind.draft)(context) {
-        // A Gemfile that only helps to write a site.
-        Err(refused) if refused.kind == FailureKind::NoRecipe && static_site::is_site(context) => {
-            return static_site::draft(context);
-        }
-        drafted => drafted?,
-    };
+    let mut draft = (kind.draft)(context)?;
     if let Some(package) = package.filter(|package| package.builds() && kind.recipe != Recipe::Deno) {
         node::put_assets_before(context, package, &mut draft)?;
     }

@@ -75,20 +75,32 @@ pub(crate) fn draft(context: &Context) -> Result<Draft, Failure> {
         draft.because(format!("build task found: deno task build ({build})"));
         draft.steps.push(Step::new("Building", "deno task build"));
     }
+    guess(context, task("start"), main, marker, &mut draft)?;
+    Ok(draft)
+}
+
+/// What starts the app; the Procfile's own `web` is not second-guessed.
+fn guess(
+    context: &Context,
+    start: Option<&str>,
+    main: Option<&str>,
+    marker: &str,
+    draft: &mut Draft,
+) -> Result<(), Failure> {
     if context.procfile_web().is_some() {
-        return Ok(draft);
+        return Ok(());
     }
-    if let Some(start) = task("start") {
+    if let Some(start) = start {
         // Other lines are of Deno's own shell, which knows more than `sh` does, or less.
         let is_plain = start.starts_with("deno ") && !start.contains(['&', '|', ';', '"', '\'', '$', '*']);
         let line = if is_plain { start } else { "deno task start" };
         let because = format!("start task of {marker}");
         draft.guess(ProcessType::web(), format!("DENO_SERVE_ADDRESS=tcp:0.0.0.0:$PORT {line}"), &because);
-        return Ok(draft);
+        return Ok(());
     }
     let Some(main) = main else {
         if !context.procfile.0.is_empty() {
-            return Ok(draft);
+            return Ok(());
         }
         return Err(no_start(
             "Deno found, but nothing says how to start the app",
@@ -101,7 +113,7 @@ pub(crate) fn draft(context: &Context) -> Result<Draft, Failure> {
         false => format!("DENO_SERVE_ADDRESS=tcp:0.0.0.0:$PORT deno run --allow-all {main}"),
     };
     draft.guess(ProcessType::web(), line, "the usual name");
-    Ok(draft)
+    Ok(())
 }
 
 /// Fetches what the main file imports: into the app's cache, so that the next build finds it there, and from it

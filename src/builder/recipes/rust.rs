@@ -156,7 +156,9 @@ fn add_package(source: &Source, folder: &str, manifest: &Table, crates: &mut Cra
     let text =
         |key: &str| package.and_then(|table| table.get(key)).and_then(Value::as_str).map(str::to_owned);
     let name = text("name").unwrap_or_default();
+    // One that needs a feature is not built without it.
     let named = manifest.get("bin").and_then(Value::as_array).into_iter().flatten();
+    let named = named.filter(|bin| bin.get("required-features").is_none());
     let named: Vec<String> =
         named.filter_map(|bin| bin.get("name").and_then(Value::as_str)).map(str::to_owned).collect();
     let has_main = source.has_file(&format!("{folder}src/main.rs"));

@@ -4,6 +4,7 @@ mod builds;
 mod detection;
 mod detection_trees;
 mod killing;
+mod kinds;
 mod languages;
 mod serving;
 mod shapes;

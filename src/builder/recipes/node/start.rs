@@ -54,29 +54,7 @@ pub(crate) fn guess(
         draft.guess(ProcessType::web(), command, "start script of package.json");
         return Ok(());
     }
-    if package.builds()
-        && let Some((name, command)) = SERVERS.iter().find(|(name, _)| package.depends_on(name))
-    {
-        draft.launch_var("HOST", "0.0.0.0");
-        let runs = if manager.kind == Kind::Bun { "bun run" } else { "node" };
-        let command = match command.strip_prefix("node ") {
-            Some(file) => format!("{runs} {file}"),
-            None if manager.kind == Kind::Bun => format!("bun run {command}"),
-            None => (*command).to_owned(),
-        };
-        draft.guess(ProcessType::web(), command, &format!("{name} without a start script"));
-        return Ok(());
-    }
-    let site = SITE_FRAMEWORKS.iter().find(|(name, _, _)| package.depends_on(name));
-    if let (true, None, Some((name, folder, single_page))) =
-        (package.builds(), existing_main(context, package), site)
-    {
-        draft.because(format!(
-            "{name} without a start script: the built {folder}/ is served by the platform itself"
-        ));
-        let not_found = (!single_page).then(|| "404.html".to_owned());
-        let site = StaticSite { root: (*folder).to_owned(), not_found, single_page: *single_page };
-        draft.static_site = Some(site);
+    if guess_framework(context, package, manager, draft) {
         return Ok(());
     }
     if let Some((file, because)) = package.main_file(context) {
@@ -95,6 +73,35 @@ pub(crate) fn guess(
     Err(Failure::new(Stage::Detect, FailureKind::NoRecipe, cause)
         .evidence(evidence)
         .hint("add a start script to package.json, commit, and push again"))
+}
+
+/// What a framework starts or serves once it is built; whether one was found.
+fn guess_framework(context: &Context, package: &Package, manager: &Manager, draft: &mut Draft) -> bool {
+    if !package.builds() {
+        return false;
+    }
+    if let Some((name, command)) = SERVERS.iter().find(|(name, _)| package.depends_on(name)) {
+        draft.launch_var("HOST", "0.0.0.0");
+        let runs = if manager.kind == Kind::Bun { "bun run" } else { "node" };
+        let command = match command.strip_prefix("node ") {
+            Some(file) => format!("{runs} {file}"),
+            None if manager.kind == Kind::Bun => format!("bun run {command}"),
+            None => (*command).to_owned(),
+        };
+        draft.guess(ProcessType::web(), command, &format!("{name} without a start script"));
+        return true;
+    }
+    let site = SITE_FRAMEWORKS.iter().find(|(name, _, _)| package.depends_on(name));
+    if let (None, Some((name, folder, single_page))) = (existing_main(context, package), site) {
+        draft.because(format!(
+            "{name} without a start script: the built {folder}/ is served by the platform itself"
+        ));
+        let not_found = (!single_page).then(|| "404.html".to_owned());
+        let site = StaticSite { root: (*folder).to_owned(), not_found, single_page: *single_page };
+        draft.static_site = Some(site);
+        return true;
+    }
+    false
 }
 
 /// A main file that is there before the build.
