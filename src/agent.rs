@@ -14,17 +14,21 @@ use std::{
 use autostack_base::{
     error_chain,
     health::{Health, HealthSource, Part},
-    settings::{Settings, SettingsError, SettingsHandle, Sources},
+    settings::{RuntimeSettings, Settings, SettingsError, SettingsHandle, Sources},
     tasks::Tasks,
     telemetry::{self, TelemetryError},
 };
-use autostack_builder::Builder;
+use autostack_builder::{Builder, Logins};
 use autostack_deploy::{Deployer, Parts, RecoveryError, Site};
+use autostack_engine::{Engine, EngineError, RegistryAuth};
 use autostack_git::{Repositories, RepositoryError, install_hooks};
 use autostack_logs::{LogError, LogLimits, Logs};
 use autostack_platform::{Addresses, HookAccess, Platform};
 use autostack_proxy::{Proxy, ProxyLimits};
-use autostack_runtime::{ProcessBackend, RuntimeError, Runtimes, ShimCommand};
+use autostack_runtime::{
+    Backend, ContainerLimits, DockerBackend, DockerOptions, ProcessBackend, RuntimeError, Runtimes,
+    ShimCommand,
+};
 use autostack_ssh::{HostKey, HostKeyError, Limits};
 use autostack_store::{Store, StoreError};
 use nix::sys::{
@@ -37,6 +41,7 @@ use tokio::{
 };
 
 use crate::{
+    engine_choice,
     sockets::{ListenError, Passed},
     terminal,
 };
@@ -93,6 +98,9 @@ pub enum AgentError {
     /// The runtime did not open.
     #[error("the runtime cannot be opened")]
     Instances(#[from] RuntimeError),
+    /// The container engine could not be prepared for.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// What should run and what runs could not be compared.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
@@ -124,6 +132,11 @@ impl Layout {
     /// The agent's Unix socket.
     pub fn socket(&self) -> PathBuf {
         self.0.join("agent.sock")
+    }
+
+    /// The file that tells this agent's containers and images from those of others.
+    pub(crate) fn engine_mark(&self) -> PathBuf {
+        self.0.join("keys").join("engine.id")
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -299,29 +312,80 @@ async fn open_deployer(
     install_hooks(&hooks_dir).map_err(|source| AgentError::Folder { path: hooks_dir.clone(), source })?;
     let repositories = Repositories::new(layout.folder("repos"), hooks_dir);
     repositories.sweep_quarantines()?;
+    let engine = engine_choice::choose(&settings, layout).await?;
     let builder = Builder::new(layout.folder("cache"), handle.watch(), core.clone());
+    let builder = match &engine {
+        Some(engine) => builder.with_engine(engine.clone(), logins(&store)),
+        None => builder,
+    };
     match builder.sweep() {
         Ok(0) => {}
         Ok(builds) => tracing::warn!(builds, "builds that were cut off are ended"),
         Err(error) => tracing::error!(%error, "builds that were cut off could not be cleared away"),
     }
-    let instances = layout.folder("instances");
-    let ports = settings.runtime.port_range.clone();
-    let process =
-        ProcessBackend::open(instances, ShimCommand::own(), ports, logs.clone(), core.clone()).await?;
-    let runtime = Runtimes::new(Arc::new(process), None);
+    let runtime = open_runtimes(layout, handle, engine.as_ref(), &logs, core).await?;
     Ok(Deployer::new(Parts {
         store,
         logs,
         repositories,
         builder,
         runtime: Arc::new(runtime),
-        engine: None,
+        engine,
         proxy,
         tasks: core.clone(),
         settings: handle.watch(),
         site: Site { http_port: addresses.http.port() },
     }))
+}
+
+/// How registries let the builds of an app in.
+fn logins(store: &Store) -> Logins {
+    let store = store.clone();
+    Arc::new(move |app, registry| {
+        let registry = registry.parse().ok()?;
+        let found = store.registry_login(app, &registry).unwrap_or_else(|error| {
+            tracing::error!(%app, %registry, %error, "a login at a registry cannot be read");
+            None
+        });
+        found.map(RegistryAuth::from)
+    })
+}
+
+/// Processes, and containers where there is an engine.
+async fn open_runtimes(
+    layout: &Layout,
+    handle: &SettingsHandle,
+    engine: Option<&Engine>,
+    logs: &Logs,
+    core: &Tasks,
+) -> Result<Runtimes, AgentError> {
+    let settings = handle.current();
+    let ports = settings.runtime.port_range.clone();
+    let instances = layout.folder("instances");
+    let process =
+        ProcessBackend::open(instances, ShimCommand::own(), ports, logs.clone(), core.clone()).await?;
+    let docker = match engine {
+        Some(engine) => {
+            let now = handle.watch();
+            let options = DockerOptions {
+                endpoints: settings.docker.endpoints,
+                port_range: settings.runtime.port_range.clone(),
+                limits: Arc::new(move || limits_of(&now.borrow().runtime)),
+            };
+            let docker = DockerBackend::open(engine.clone(), options, logs.clone(), core.clone()).await?;
+            Some(Arc::new(docker) as Arc<dyn Backend>)
+        }
+        None => None,
+    };
+    Ok(Runtimes::new(Arc::new(process), docker))
+}
+
+fn limits_of(settings: &RuntimeSettings) -> ContainerLimits {
+    ContainerLimits {
+        memory_bytes_max: settings.memory_bytes_max,
+        cpus_max: settings.cpus_max,
+        pids_max: settings.pids_max,
+    }
 }
 
 /// The binary that hooks execute: this very one, also after its file was replaced by an upgrade.

@@ -41,7 +41,7 @@
 //! # Here
 //!
 //! [`cli`] is the grammar of the command line; [`agent`] is start-up and shut-down as one readable list; [`sockets`] are
-//! the listeners, systemd's or our own; [`demo`] is the main job in one command; [`hook`], [`admin`] and [`check_config`]
+//! the listeners, systemd's or our own; `engine_choice` is whether releases are images; [`demo`] is the main job in one command; [`hook`], [`admin`] and [`check_config`]
 //! are the short-lived commands.
 
 pub mod admin;
@@ -49,6 +49,7 @@ pub mod agent;
 pub mod check_config;
 pub mod cli;
 pub mod demo;
+mod engine_choice;
 pub mod hook;
 pub mod sockets;
 mod terminal;

@@ -81,7 +81,7 @@ impl Deployer {
         for app in &apps {
             match load_live(parts, app).await {
                 Ok(launch) if unreachable.is_some() && runs_in_engine(launch.as_deref()) => {
-                    waiting.push(app.clone())
+                    waiting.push(app.clone());
                 }
                 Ok(launch) => self.adopt(app, launch, &observed, &mut done).await,
                 Err(error) => {

@@ -63,7 +63,11 @@ impl Platform {
             Err(error) => Part::down(format!("the store cannot be read: {error}")),
         };
         let disk = self.check_space().map_or_else(|full| Part::degraded(full.message), |()| Part::ok());
-        let runtime = Part { detail: Some(parts.runtime.name().to_owned()), ..Part::ok() };
+        let runtime = if parts.runtime.is_up() {
+            Part { detail: Some(parts.runtime.name().to_owned()), ..Part::ok() }
+        } else {
+            Part::degraded("the container engine does not answer: its apps wait for it")
+        };
         [("store", store), ("disk", disk), ("runtime", runtime)]
     }
 

@@ -92,6 +92,11 @@ pub trait Backend: Send + Sync {
     async fn ping(&self) -> Result<(), RuntimeError> {
         Ok(())
     }
+
+    /// Whether what the backend stands on answered last; asks nobody.
+    fn is_up(&self) -> bool {
+        true
+    }
 }
 
 /// A backend that knows its instances without asking anybody.

@@ -134,4 +134,8 @@ impl Backend for Runtimes {
             None => Ok(()),
         }
     }
+
+    fn is_up(&self) -> bool {
+        self.engine.as_ref().is_none_or(|engine| engine.is_up())
+    }
 }

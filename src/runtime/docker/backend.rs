@@ -128,6 +128,10 @@ impl Backend for DockerBackend {
         "docker"
     }
 
+    fn is_up(&self) -> bool {
+        self.is_reachable()
+    }
+
     async fn start(&self, spec: &InstanceSpec) -> Result<Started, RuntimeError> {
         let (inner, spec) = (Arc::clone(&self.inner), spec.clone());
         // In a task of its own: a caller that gives up must not leave half an instance.
