@@ -35,7 +35,7 @@ const LANGUAGES: [Known; 9] = [
     Known { language: Language::Python, programs: &["python3", "python"], default: "3.14", parts: 2 },
     Known { language: Language::Go, programs: &["go"], default: "1.26", parts: 2 },
     Known { language: Language::Rust, programs: &["cargo", "rustc"], default: "1.95", parts: 2 },
-    Known { language: Language::Ruby, programs: &["ruby", "bundle"], default: "3.4", parts: 2 },
+    Known { language: Language::Ruby, programs: &["ruby", "bundle"], default: "3.4", parts: 3 },
     Known { language: Language::Php, programs: &["php"], default: "8.4", parts: 2 },
     Known { language: Language::Deno, programs: &["deno"], default: "2.5.6", parts: 3 },
     Known { language: Language::Bun, programs: &["bun"], default: "1.3", parts: 2 },
@@ -200,4 +200,69 @@ fn named(template: &ImageTemplate, version: &str) -> Result<ImageReference, Fail
         Failure::new(Stage::Build, FailureKind::BadAppFile, format!("there is no image for it: {invalid}"))
             .hint("ask for a version such as 3.1 or 20, commit, and push again")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use autostack_base::settings::Settings;
+
+    use super::*;
+    use crate::Toolchains;
+
+    fn bases(files: &[(&str, &str)], settings: &str) -> Bases {
+        let tree = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            fs::write(tree.path().join(path), text).unwrap();
+        }
+        let plan = crate::plan(tree.path(), &Toolchains::of_an_image()).unwrap();
+        Bases::choose(&plan, &Settings::from_text("test", settings).unwrap().images).unwrap()
+    }
+
+    fn names(bases: &Bases) -> (String, String) {
+        (bases.build.to_string(), bases.run.to_string())
+    }
+
+    #[test]
+    fn every_language_is_in_the_table() {
+        for known in &LANGUAGES {
+            assert_eq!(known.language.known().language, known.language);
+            for program in known.programs {
+                assert_eq!(Language::of_program(program), Some(known.language), "{program}");
+            }
+        }
+        assert_eq!(Language::of_program("python3.13"), Some(Language::Python));
+        assert_eq!(Language::of_program("nodejs-thing"), None);
+    }
+
+    #[test]
+    fn the_version_that_an_app_asks_for_decides_the_tag() {
+        let package = |engines: &str| format!(r#"{{"engines": {{"node": "{engines}"}}, "main": "a.js"}}"#);
+        let node =
+            |engines: &str| bases(&[("package.json", &package(engines)), ("a.js", "")], "").build.to_string();
+        assert_eq!(node("20.x"), "node:20-bookworm-slim");
+        assert_eq!(node(">=18"), "node:24-bookworm-slim");
+        let python = bases(&[("main.py", ""), ("runtime.txt", "python-3.12.4\n")], "");
+        assert_eq!(names(&python), ("python:3.12-slim-bookworm".into(), "python:3.12-slim-bookworm".into()));
+        let go = bases(&[("go.mod", "module a\n\ngo 1.24.1\n"), ("main.go", "package main\n")], "");
+        assert_eq!(names(&go), ("golang:1.24-bookworm".into(), "debian:bookworm-slim".into()));
+    }
+
+    #[test]
+    fn an_image_without_a_place_for_the_version_is_used_and_said() {
+        let files = [("main.py", ""), ("runtime.txt", "python-3.12.4\n")];
+        let chosen = bases(&files, "[images]\npython = \"r.example.com/python:ours\"\n");
+        assert_eq!(chosen.build.to_string(), "r.example.com/python:ours");
+        assert!(chosen.warnings[0].contains("3.12 is asked for"), "{:?}", chosen.warnings);
+    }
+
+    #[test]
+    fn commands_of_a_procfile_get_what_they_start_with() {
+        let python = bases(&[("Procfile", "web: python3 a.py\nworker: ./x\n")], "");
+        assert_eq!(python.run.to_string(), "python:3.14-slim-bookworm");
+        assert_eq!(bases(&[("Procfile", "web: ./x\n")], "").run.to_string(), "debian:bookworm-slim");
+        let two = bases(&[("Procfile", "web: ruby a.rb\nworker: php b.php\n")], "");
+        assert_eq!(two.warnings.len(), 1, "{two:?}");
+    }
 }

@@ -185,6 +185,7 @@ impl ImageBuild<'_> {
             bases: &bases,
             base_mark: build.id.short(),
             mark: &mark,
+            labels: &self.engine.labels(self.app).into_iter().collect(),
             mounts,
             has: &|path| self.dir.join(path).symlink_metadata().is_ok(),
         };

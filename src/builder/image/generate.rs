@@ -4,6 +4,8 @@
 //! what only the build needed. A step whose result follows from a few files (`npm ci`) runs before the rest of
 //! the source is copied, so that it is reused while those are the same.
 
+use std::collections::BTreeMap;
+
 use autostack_domain::{ProcessType, image::ImageReference};
 
 use super::{base::Bases, config::Words, script::Scripts};
@@ -27,6 +29,9 @@ pub(crate) struct Generator<'a> {
     pub(crate) base_mark: &'a str,
     /// Marks everything in the engine's cache as ours: `autostack-MARK-APP`.
     pub(crate) mark: &'a str,
+    /// The labels of what belongs to the app. The classic builder leaves the stages before the last as images,
+    /// and only what has these is found again.
+    pub(crate) labels: &'a BTreeMap<String, String>,
     /// What BuildKit can give to the steps; `None` for a builder without mounts.
     pub(crate) mounts: Option<Mounts>,
     /// Whether the source tree has something at this path.
@@ -74,6 +79,11 @@ impl Generator<'_> {
 
     fn build_stage(&self, file: &mut Text) {
         file.line(format!("FROM {} AS build", self.bases.build));
+        if self.mounts.is_none() {
+            for (name, value) in self.labels {
+                file.line(format!("LABEL {name}={}", quoted(value)));
+            }
+        }
         file.line("USER 0:0");
         file.line(format!("WORKDIR {APP}"));
         if self.brings_certificates() {
@@ -171,10 +181,9 @@ impl Generator<'_> {
         for (name, value) in &self.plan.launch.vars {
             file.line(format!("ENV {name}={}", quoted(value)));
         }
-        if !self.plan.launch.path.is_empty() {
-            let folders: Vec<String> =
-                self.plan.launch.path.iter().map(|folder| format!("{APP}/{folder}")).collect();
-            file.line(format!("ENV PATH={}:$PATH", folders.join(":")));
+        let folders: String = self.plan.launch.path.iter().map(|folder| format!("{APP}/{folder}:")).collect();
+        if !folders.is_empty() {
+            file.line(format!("ENV PATH=\"{}$PATH\"", escaped(&folders)));
         }
         file.line(format!("USER {USER}"));
         file.line("ENTRYPOINT []");
@@ -221,16 +230,20 @@ pub(crate) fn json<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     serde_json::Value::from(words.into_iter().collect::<Vec<_>>()).to_string()
 }
 
-/// A value of `ENV`.
+/// A value of `ENV` or `LABEL`.
 fn quoted(value: &str) -> String {
-    let mut text = String::from("\"");
+    format!("\"{}\"", escaped(value))
+}
+
+/// Text within the quotes of a value, nothing of it replaced.
+fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
     for c in value.chars() {
         if matches!(c, '"' | '\\' | '$') {
             text.push('\\');
         }
         text.push(c);
     }
-    text.push('"');
     text
 }
 

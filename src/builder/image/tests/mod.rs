@@ -173,3 +173,14 @@ fn files(folder: &Path) -> BTreeMap<String, String> {
     }
     found
 }
+
+/// A deployment runs in a task of its own, which any thread may take on.
+#[tokio::test]
+async fn a_build_can_be_a_part_of_a_task() {
+    fn in_a_task(_: &(impl Future<Output = Result<Made, Failure>> + Send)) {}
+    let yard = Yard::new().await;
+    yard.write("Procfile", "web: ./serve\n");
+    let (plan, id) = (yard.plan(), "00000000-0000-7000-8000-000000000001".parse().unwrap());
+    let (dir, env) = (yard.source(), EnvMap::new());
+    in_a_task(&yard.builder.build(&yard.app, &id, &dir, &plan, &env, &yard.log, &yard.cancel));
+}

@@ -1,8 +1,13 @@
 //! Apps that bring a Dockerfile.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use autostack_domain::{FailureKind, ProcessType, Stage};
+
+use autostack_engine::testing::{Registry, TestEngine, busybox};
 
 use super::{BUSYBOX, Yard, holds};
 use crate::{Made, Recipe};
@@ -109,6 +114,32 @@ async fn a_base_that_cannot_be_had_is_named() {
     let failure = yard.build(&yard.plan()).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::ImageUnavailable);
     assert!(failure.cause.contains("127.0.0.1:9/nothing/here:1"), "{failure:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_behind_a_login_is_pulled_with_the_login_of_the_app() {
+    let engine = TestEngine::find();
+    let image = busybox(&engine).await;
+    let registry = Registry::start(Some(("reader", "canary-password-9")));
+    let reference = registry.push(&engine, &image, "base:1").await;
+    engine.also_remove(reference.to_string());
+    let dockerfile = format!("FROM {reference} AS a\nRUN echo built > /f\nCMD [\"true\"]\n");
+
+    let yard = Yard::new().await;
+    yard.write("Dockerfile", &dockerfile);
+    let failure = yard.build(&yard.plan()).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::ImageUnavailable, "{failure:#?}");
+
+    let mut yard = Yard::new().await;
+    yard.write("Dockerfile", &dockerfile);
+    let (login, server) = (registry.auth(), registry.server());
+    let logins: crate::Logins =
+        Arc::new(move |app, asked| login.clone().filter(|_| app.as_str() == "sample" && asked == server));
+    yard.builder = yard.builder.clone().with_engine(yard.engine.clone(), logins);
+    let image = yard.image().await;
+    assert_eq!(yard.run(&image.id, "cat /f"), "built\n");
+    assert!(yard.printed().contains(&format!("Pulling {reference}")), "{}", yard.printed());
+    assert!(!holds(&yard.bytes_of(&image.id), "canary-password-9"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The Dockerfile of each sample app, compared with what is kept beside its plan.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use autostack_base::settings::Settings;
 
@@ -34,6 +34,7 @@ fn each_sample_app_gets_the_dockerfile_beside_it() {
             bases: &bases,
             base_mark: "0123456789ab",
             mark: &format!("autostack-MARK-{app}"),
+            labels: &BTreeMap::new(),
             mounts: Some(Mounts { config: Some(words), has_certificates: true }),
             has: &|path| Path::new(&dir).join(path).exists(),
         };
