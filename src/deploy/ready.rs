@@ -129,7 +129,12 @@ async fn listening(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Result
                 (true, _) => elsewhere_since = None,
                 (false, None) => {
                     elsewhere_since = Some(now);
-                    (wait.say)(format!("{dyno} listens on {}, not on PORT {port}", list(&others)));
+                    let where_not = if is_shut_in(instance, &others) {
+                        "not on an address that is reached from outside of its container".to_owned()
+                    } else {
+                        format!("not on PORT {port}")
+                    };
+                    (wait.say)(format!("{dyno} listens on {}, {where_not}", list(&others)));
                 }
                 (false, Some(since)) if now - since >= ELSEWHERE_PATIENCE => {
                     return Err(elsewhere(instance, &others));
@@ -334,12 +339,16 @@ async fn too_slow(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Failure
         )
 }
 
+/// Whether a container listens on its `PORT`, but only for itself.
+fn is_shut_in(instance: &Started, others: &[SocketAddr]) -> bool {
+    let port = own_port(instance);
+    let shut_in = |address: &SocketAddr| address.ip().is_loopback() && address.port() == port;
+    matches!(instance.spec.program, Program::Image { .. }) && others.iter().all(shut_in)
+}
+
 fn elsewhere(instance: &Started, others: &[SocketAddr]) -> Failure {
     let (dyno, port) = (instance.spec.dyno(), own_port(instance));
-    let is_image = matches!(instance.spec.program, Program::Image { .. });
-    let is_shut_in =
-        is_image && others.iter().all(|address| address.ip().is_loopback() && address.port() == port);
-    let (cause, hint) = if is_shut_in {
+    let (cause, hint) = if is_shut_in(instance, others) {
         let cause = format!(
             "{dyno} listens on {} only, which nobody reaches from outside of its container",
             list(others)
@@ -350,7 +359,7 @@ fn elsewhere(instance: &Started, others: &[SocketAddr]) -> Failure {
             "{dyno} listens on {}, not on the port in its environment variable PORT ({port})",
             list(others)
         );
-        let hint = if is_image {
+        let hint = if matches!(instance.spec.program, Program::Image { .. }) {
             "read the port from PORT, or EXPOSE the port that it listens on in the Dockerfile, then push again"
         } else {
             "read the port from PORT instead of writing it into the code, then push again"
