@@ -369,7 +369,7 @@ mod tests {
     fn secrets_and_syntax_are_noted() {
         let found = facts(
             "# syntax=docker/dockerfile:1.7\nFROM a\nRUN --mount=type=secret,id=TOKEN,required \\\n  \
-             --mount=type=secret,target=/root/.npmrc --mount=type=cache,id=c,target=/c x\n",
+             --mount=type=secret,target=/etc/.npmrc --mount=type=cache,id=c,target=/c x\n",
         );
         assert_eq!(found.syntax.as_deref(), Some("docker/dockerfile:1.7"));
         assert_eq!(found.secrets, [".npmrc", "TOKEN"]);
