@@ -66,7 +66,7 @@ async fn login(mut invocation: Invocation) -> Result<(), Refusal> {
     };
     invocation.arguments.end(command)?;
     let login = RegistryLogin::new(registry, &username, &password)?;
-    let done = format!("{} is logged in at {} as {username}", owner(app.as_ref()), login.registry);
+    let done = format!("Login of {} at {} kept: {username}", owner(app.as_ref()), login.registry);
     invocation.platform.registry_login(&invocation.actor, app.as_ref(), login).await?;
     Ok(invocation.output.line(&Line::result(done)).await?)
 }
@@ -76,7 +76,7 @@ async fn logout(mut invocation: Invocation) -> Result<(), Refusal> {
     let registry = registry(&mut invocation)?;
     invocation.arguments.end(invocation.command)?;
     invocation.platform.registry_logout(&invocation.actor, app.as_ref(), &registry).await?;
-    let done = format!("{} is logged out at {registry}", owner(app.as_ref()));
+    let done = format!("Login of {} at {registry} forgotten", owner(app.as_ref()));
     Ok(invocation.output.line(&Line::result(done)).await?)
 }
 
@@ -132,5 +132,5 @@ async fn read_password(invocation: &mut Invocation) -> Result<String, Refusal> {
 }
 
 fn owner(app: Option<&AppName>) -> String {
-    app.map_or_else(|| "The host".to_owned(), ToString::to_string)
+    app.map_or_else(|| "the host".to_owned(), ToString::to_string)
 }
