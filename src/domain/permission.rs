@@ -42,6 +42,8 @@ pub enum Action {
     Push,
     /// Destroy an app.
     DestroyApp,
+    /// Read and change an app's config.
+    ManageConfig,
     /// Say how an app logs in to image registries.
     ManageRegistries,
     /// Change what counts for every app of the host.
@@ -54,7 +56,7 @@ pub fn allows(actor: &Actor, role: Option<Role>, action: Action) -> bool {
         Action::CreateApp => return true,
         Action::ManageHost => return actor.is_admin,
         Action::ViewApp | Action::ReadLogs => Role::Viewer,
-        Action::FetchCode | Action::Push | Action::ManageRegistries => Role::Deployer,
+        Action::FetchCode | Action::Push | Action::ManageConfig | Action::ManageRegistries => Role::Deployer,
         Action::DestroyApp => Role::Admin,
     };
     actor.is_admin || role.is_some_and(|role| role >= needed)

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`platform`](mod@platform) | [`Platform`], and who somebody is |
 //! | [`apps`] | create, list, destroy, URL, log |
+//! | [`config`] | the environment that the next release gets |
 //! | [`deployments`] | a deployment recorded, taken live and shown |
 //! | [`images`] | images from registries and archives, and the logins at registries |
 //! | [`push`] | one `git push` from its first byte to its end, and the two hooks in between |
@@ -21,6 +22,7 @@
 //! - A push token opens one push, each hook of it once, and is worth nothing afterwards.
 
 pub mod apps;
+pub mod config;
 pub mod deployments;
 pub mod error;
 pub mod fetch;

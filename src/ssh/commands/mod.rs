@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`words`] cuts a line without evaluating it, [`command`] says what a command is and
 //! finds one by name, [`arguments`] tells options from plain words, [`refusal`] is how a command fails;
-//! then one file a group: [`apps`], [`images`], [`registry`], [`logs`], [`about`]. [`git`] is the other grammar, which git speaks.
+//! then one file a group: [`apps`], [`config`], [`images`], [`registry`], [`logs`], [`about`]. [`git`] is the other grammar, which git speaks.
 //! [`desk`] decides which of them a call is for.
 //!
 //! Invariants: what is not understood is refused, never ignored; trouble goes to stderr with an exit code
@@ -12,6 +12,7 @@ pub(crate) mod about;
 pub(crate) mod apps;
 pub(crate) mod arguments;
 pub(crate) mod command;
+pub(crate) mod config;
 pub(crate) mod desk;
 pub(crate) mod git;
 pub(crate) mod images;
@@ -28,6 +29,9 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &apps::LIST,
     &apps::DESTROY,
     &apps::URL,
+    &config::SHOW,
+    &config::SET,
+    &config::UNSET,
     &images::FROM_IMAGE,
     &images::LOAD_IMAGE,
     &registry::LOGIN,

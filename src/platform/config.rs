@@ -1,0 +1,42 @@
+//! The config of an app: the environment that its next release gets.
+
+use autostack_domain::{
+    AppName, EnvMap,
+    permission::{Action, Actor},
+};
+use autostack_store::Store;
+
+use crate::{error::PlatformError, platform::Platform};
+
+impl Platform {
+    /// The whole config, values byte for byte.
+    pub async fn config(&self, actor: &Actor, name: &AppName) -> Result<EnvMap, PlatformError> {
+        self.app_for(actor, name, Action::ManageConfig, "read the config of").await?;
+        let name = name.clone();
+        Ok(self.parts().store.call(move |store: &Store| store.config(&name)).await?)
+    }
+
+    /// Sets some variables and removes others, as one change. It counts from the next deployment.
+    pub async fn change_config(
+        &self,
+        actor: &Actor,
+        name: &AppName,
+        set: EnvMap,
+        unset: Vec<String>,
+    ) -> Result<(), PlatformError> {
+        self.app_for(actor, name, Action::ManageConfig, "change the config of").await?;
+        let names: Vec<&str> =
+            set.iter().map(|(name, _)| name).chain(unset.iter().map(String::as_str)).collect();
+        tracing::info!(app = %name, names = names.join(" "), by = actor.name, "config changed");
+        let name = name.clone();
+        let change = move |store: &Store| {
+            let mut config = store.config(&name)?;
+            config.extend(&set);
+            for variable in &unset {
+                config.remove(variable);
+            }
+            store.set_config(&name, &config)
+        };
+        Ok(self.parts().store.call(change).await?)
+    }
+}
