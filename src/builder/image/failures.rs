@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use autostack_domain::{Exit, Failure, FailureKind, Stage};
 use autostack_engine::{EngineError, build::BuildError};
 
-use super::listen::Listener;
+use super::{listen::Listener, script::step_in};
 use crate::diagnose;
 
 /// A call of the engine that failed.
@@ -32,10 +32,12 @@ pub(super) fn failed_build(
         _ => return plain(error),
     }
     let Some(code) = exit_code(&error.message) else { return plain(error) };
-    if let Some((step, output)) = listener.last_step() {
+    if is_of_plan(&error.message)
+        && let Some((step, output)) = listener.last_step()
+    {
         return diagnose::failed_step(step, Exit::Code(code), &output, dir);
     }
-    let hint = diagnose::known_hint(&listener.tail());
+    let hint = diagnose::known_hint(&error.evidence.join("\n"));
     let failure = plain(error);
     match hint {
         Some(hint) => failure.hint(hint),
@@ -59,6 +61,12 @@ pub(super) fn timed_out(limit: Duration, what: &str, output: &str) -> Failure {
     Failure::new(Stage::Build, FailureKind::TimedOut, cause)
         .evidence(diagnose::last_lines(output))
         .hint("see in the last lines what it waited for; an operator can raise build.timeout")
+}
+
+/// Whether it is a step of the plan that failed, and not a command that was added to it: the steps alone have
+/// mounts, or, by a builder without these, begin with their number.
+fn is_of_plan(message: &str) -> bool {
+    message.contains("RUN --mount=") || step_in(message).is_some()
 }
 
 /// `… ended with exit code 3`.

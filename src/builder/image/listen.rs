@@ -21,12 +21,15 @@ pub(crate) struct Listener<'a> {
 
 #[derive(Default)]
 struct Heard {
-    /// The step of the plan that runs.
+    /// The step of the plan that began last; the plan's run one after the other.
     step: Option<usize>,
+    /// Whether output is of that step now: the builder runs the last stage beside the first, and says whose turn
+    /// it is.
+    is_steps_turn: bool,
+    /// The last output of that step; without a plan, of whatever runs.
+    tail: Tail,
     /// The instruction that runs, as the builder calls it.
     instruction: String,
-    /// The last output of that step.
-    tail: Tail,
 }
 
 impl<'a> Listener<'a> {
@@ -38,27 +41,23 @@ impl<'a> Listener<'a> {
     pub(crate) fn hear(&self, output: Output<'_>) {
         let mut heard = self.heard();
         match (output, self.plan) {
-            (Output::Raw(bytes), _) => {
-                heard.tail.push(bytes);
+            (Output::Raw(bytes), plan) => {
+                if plan.is_none() || heard.is_steps_turn {
+                    heard.tail.push(bytes);
+                }
                 self.log.raw(bytes);
             }
             (Output::Step(text), None) => {
-                heard.begin(None, text);
+                if heard.instruction != text {
+                    heard.tail = Tail::default();
+                    text.clone_into(&mut heard.instruction);
+                }
                 self.log.step(text);
             }
             (Output::Detail(text), None) => self.log.detail(text),
-            (Output::Step(text), Some(plan)) => {
-                let number = step_in(text).filter(|number| plan.steps.get(*number).is_some());
-                let is_new = number.is_some() && number != heard.step;
-                heard.begin(number, text);
-                if let Some(step) = number.and_then(|number| plan.steps.get(number)).filter(|_| is_new) {
-                    self.log.step(format!("{}: {}", step.title, step.known_as));
-                } else if let (None, Some((_, image))) = (number, text.split_once("FROM ")) {
-                    self.log.detail(format!("On {}", image.split_ascii_whitespace().next().unwrap_or(image)));
-                }
-            }
+            (Output::Step(text), Some(plan)) => self.hear_step(&mut heard, plan, text),
             // The rest is of instructions that the developer has not written.
-            (Output::Detail(text), Some(_)) if heard.step.is_some() => self.log.detail(match text {
+            (Output::Detail(text), Some(_)) if heard.is_steps_turn => self.log.detail(match text {
                 "cached" => "reused from an earlier build, nothing that it depends on has changed",
                 text => text,
             }),
@@ -66,7 +65,26 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// The step of the plan that ran last, and what it printed.
+    fn hear_step(&self, heard: &mut Heard, plan: &BuildPlan, text: &str) {
+        let number = step_in(text).filter(|number| plan.steps.get(*number).is_some());
+        heard.is_steps_turn = number.is_some();
+        match number.and_then(|number| plan.steps.get(number)) {
+            Some(_) if number == heard.step => {}
+            Some(step) => {
+                heard.step = number;
+                heard.tail = Tail::default();
+                self.log.step(format!("{}: {}", step.title, step.known_as));
+            }
+            None => {
+                if let Some((_, image)) = text.split_once("FROM ") {
+                    let image = image.split_ascii_whitespace().next().unwrap_or(image);
+                    self.log.detail(format!("On {image}"));
+                }
+            }
+        }
+    }
+
+    /// The step of the plan that began last, and what it printed.
     pub(crate) fn last_step(&self) -> Option<(&'a Step, String)> {
         let heard = self.heard();
         let step = self.plan?.steps.get(heard.step?)?;
@@ -92,15 +110,5 @@ impl<'a> Listener<'a> {
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Heard {
-    fn begin(&mut self, step: Option<usize>, instruction: &str) {
-        if self.step != step || self.instruction != instruction {
-            self.tail = Tail::default();
-        }
-        self.step = step;
-        instruction.clone_into(&mut self.instruction);
     }
 }
