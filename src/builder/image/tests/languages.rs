@@ -13,7 +13,10 @@ async fn yard_of(app: &str) -> Yard {
     let made = Command::new(fixtures("../images")).output().expect("tests/images makes the base images");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let bases = format!("node = \"{DEBIAN}\"\npython = \"{DEBIAN}\"\nrun = \"{DEBIAN}\"\n");
-    let yard = Yard::on(&bases, "").await;
+    let mut yard = Yard::on(&bases, "").await;
+    // A connection that hangs is given up sooner than after five minutes, and begun again.
+    yard.env.set("npm_config_fetch_timeout", "10000").unwrap();
+    yard.env.set("npm_config_fetch_retry_mintimeout", "1000").unwrap();
     let copied =
         Command::new("cp").arg("-a").arg(fixtures("apps").join(app).join(".")).arg(yard.source()).status();
     assert!(copied.unwrap().success());
