@@ -2,9 +2,14 @@
 //! same commit to a bare repository through OpenSSH's sshd, and the app's own start until its first answer.
 //!
 //! `cargo bench --bench push_to_live`; needs git, ssh, sshd and node.
+//!
+//! With `-- --docker`: a Dockerfile, beside `docker build` and `docker run` of the same folder until its first answer;
+//! meanwhile visitors come, and none may fail. Needs git, ssh, a container engine with its client, and busybox-static.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
+#[path = "push_to_live/docker.rs"]
+mod docker;
 mod support;
 
 use std::{
@@ -33,7 +38,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 const ASK_EVERY: Duration = Duration::from_millis(3);
 
 fn main() -> ExitCode {
-    conclude("push to live: a Node.js app without dependencies", bench)
+    if std::env::args().any(|word| word == "--docker") {
+        conclude("push to live: a Dockerfile", docker::bench)
+    } else {
+        conclude("push to live: a Node.js app without dependencies", bench)
+    }
 }
 
 fn bench() -> Result<Report> {

@@ -34,14 +34,20 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Starts one that takes the client's key, and waits until it says that it is well.
+    /// Starts one that runs apps as processes and takes the client's key, and waits until it says that it is well.
     pub(crate) fn start(client: &Client) -> Result<Self> {
+        Self::start_with(client, "process")
+    }
+
+    /// The same, with a `runtime.backend`.
+    pub(crate) fn start_with(client: &Client, backend: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("autostack-bench-agent-").tempdir()?;
         let (ssh, http, api) = (free_address()?, free_address()?, free_address()?);
         let config = folder.path().join("autostack.toml");
         let data = folder.path().join("data");
         let settings = format!(
-            "data_dir = \"{}\"\n[ssh]\nlisten = \"{ssh}\"\n[http]\nlisten = \"{http}\"\n[api]\nlisten = \"{api}\"\n",
+            "data_dir = \"{}\"\n[ssh]\nlisten = \"{ssh}\"\n[http]\nlisten = \"{http}\"\n[api]\nlisten = \"{api}\"\n\
+             [runtime]\nbackend = \"{backend}\"\n",
             data.display()
         );
         fs::write(&config, settings)?;

@@ -4,6 +4,7 @@
 //! - `process`: free ports, waiting for a value, the memory of a process, ending what was started
 //! - `client`: a key pair, and `git` and `ssh` with nothing of this user's own settings
 //! - `agent`: `autostack serve` of this build, on loopback, with a fresh data directory
+//! - `engine`: the container engine through its own client, the peer of image builds
 //! - `sshd`: OpenSSH's sshd with bare repositories, the peer
 //! - `source`: the repository that is pushed
 //! - `http`: a client that shows every fault, where a library would hide some by trying again
@@ -15,6 +16,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod client;
+pub(crate) mod engine;
 pub(crate) mod figures;
 pub(crate) mod http;
 pub(crate) mod process;

@@ -45,6 +45,21 @@ impl Source {
         Ok(source)
     }
 
+    /// One with a Dockerfile on `base` that serves files.
+    pub(crate) fn image_app(client: &Client, base: &str) -> Result<Self> {
+        let source = Self::new(client)?;
+        let dockerfile = format!("FROM {base}\nCOPY www /www\nCMD exec busybox httpd -f -p $PORT -h /www\n");
+        fs::write(source.path().join("Dockerfile"), dockerfile)?;
+        fs::create_dir(source.path().join("www"))?;
+        Ok(source)
+    }
+
+    /// Commits a page that holds this number.
+    pub(crate) fn commit_page(&self, client: &Client, number: u64) -> Result<()> {
+        fs::write(self.path().join("www/index.html"), format!("release {number}\n"))?;
+        self.commit(client, &format!("Release {number}"))
+    }
+
     /// The working tree.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
