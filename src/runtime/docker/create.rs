@@ -40,6 +40,16 @@ const LOG_FILES: &str = "4";
 /// The size of `CpuPeriod` units: thousandths of a CPU as billionths.
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
+/// Tells the init that Docker and Podman bring (tini, catatonit) to pass signals on to all processes of the app:
+/// without it a shell that waits for a server would get SIGTERM alone, and the server none.
+const TO_THE_GROUP: &str = "TINI_KILL_PROCESS_GROUP=1";
+
+/// The app's line, in a shell that ends at SIGTERM only after what it waits for has ended: when the shell ends, so
+/// does the container, with whatever still answers its last requests.
+fn patient(line: &str) -> String {
+    format!("trap 'exit 143' TERM\n{line}")
+}
+
 /// A container to be made.
 #[derive(Debug)]
 pub(super) struct Recipe<'a> {
@@ -84,7 +94,8 @@ impl Recipe<'_> {
     pub(super) fn body(&self, engine: &Engine, about: &About) -> Result<ContainerCreateBody, RuntimeError> {
         let program = ImageProgram::of(self.spec)?;
         let port = format!("{}/tcp", program.port);
-        let line = program.command.map(|line| vec!["/bin/sh".to_owned(), "-c".to_owned(), line.to_owned()]);
+        let line =
+            program.command.map(|line| vec!["/bin/sh".to_owned(), "-c".to_owned(), patient(line)]);
         Ok(ContainerCreateBody {
             image: Some(program.image.to_string()),
             // An entry point of ours drops the command of the image, too.
@@ -117,7 +128,7 @@ impl Recipe<'_> {
                 format!("the value of {name} is not UTF-8, and a container engine takes nothing else"),
             )),
         };
-        env.iter().map(entry).collect()
+        env.iter().map(entry).chain([Ok(TO_THE_GROUP.to_owned())]).collect()
     }
 
     fn host_config(&self, about: &About, port: &str) -> HostConfig {
