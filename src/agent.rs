@@ -260,6 +260,7 @@ impl Agent {
         let deployer = open_deployer(store, &layout, &handle, &core, Arc::clone(&proxy), addresses).await?;
         let recovery = deployer.recover().await?;
         tracing::info!(?recovery, "first reconcile done");
+        core.spawn("engine clean-up", deployer.clone().keep_engine_clean());
 
         let access = HookAccess { socket: layout.socket(), binary: own_binary() };
         let platform = Platform::new(deployer, access, addresses);

@@ -17,6 +17,7 @@
 //! | `live` | the release that visitors meet: its slots, crashes, restarts |
 //! | `stop` | the end of instances, also when their engine is away |
 //! | [`plan`] | wanted and seen → keep, start, stop; pure |
+//! | `clean` | images that nothing needs any more |
 //! | `recover` | what the agent finishes, undoes and adopts when it starts |
 //!
 //! Invariants:
@@ -27,6 +28,7 @@
 //! - An instance is asked to stop only after the requests that it was given are answered, or the drain budget is over.
 
 mod artifact;
+mod clean;
 pub mod deployer;
 mod ending;
 mod launch;

@@ -27,6 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clean,
     deployer::{Candidate, Job, Parts, Ready},
     ending,
     launch::Launchable,
@@ -466,6 +467,7 @@ impl Owner {
             let _ended = drain.await;
         }
         workspace::remove_dir(&self.parts().artifacts_dir().join(self.app.as_str())).await;
+        clean::forget(self.parts(), &self.app).await;
     }
 
     /// Instances that were started again while the app was being destroyed, and that nobody has heard of yet. Those

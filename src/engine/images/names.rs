@@ -41,6 +41,11 @@ impl Engine {
         format!("{}:{deployment}", our_repository(self.mark(), app))
     }
 
+    /// Whether a name of an image is one of ours: of [`Engine::image_name`].
+    pub fn is_own_name(&self, tag: &str) -> bool {
+        our_tag(self.mark(), tag).is_some()
+    }
+
     /// Looks at an image by name or id; `None` where the engine has no such image.
     ///
     /// # Errors
