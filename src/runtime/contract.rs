@@ -3,8 +3,11 @@
 //!
 //! [`runtime_contract!`]: crate::runtime_contract
 
+mod beside;
+
 use std::{
     error::Error,
+    io::ErrorKind,
     net::{SocketAddr, TcpListener},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -19,6 +22,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, InstanceState, RuntimeError};
 
+pub use beside::{
+    Aside, exec_and_stats_need_a_running_instance, exec_copies_its_input_until_it_ends,
+    exec_ends_with_its_instance, exec_has_a_terminal_of_the_size_that_it_is_given,
+    exec_has_the_environment_of_the_instance_and_its_own, exec_is_interrupted_by_a_key,
+    exec_tells_output_and_exit, exec_that_is_dropped_leaves_nothing, exec_waits_for_a_slow_reader,
+    stats_grow_with_what_is_used,
+};
+
 /// A backend under test, and what it needs to be told.
 pub trait Subject: Sync {
     /// The backend.
@@ -29,6 +40,11 @@ pub trait Subject: Sync {
 
     /// A program that does this.
     fn program(&self, does: &Does) -> Program;
+
+    /// A command line that does this beside an instance.
+    fn command(&self, does: &Aside) -> String {
+        does.shell()
+    }
 }
 
 /// What a program under test does.
@@ -56,6 +72,19 @@ pub enum Does {
         /// To standard error.
         err: &'static str,
     },
+    /// Takes so much memory, prints one line when it has it, and uses a CPU from then on.
+    Use {
+        /// How much, in MiB.
+        mib: usize,
+    },
+}
+
+impl Does {
+    /// [`Does::Use`] as a command line for a shell with the usual tools, those of busybox at least.
+    pub fn use_in_shell(mib: usize) -> String {
+        let bytes = mib << 20;
+        format!("x=$(head -c {bytes} /dev/zero | tr '\\0' x); echo full; while :; do :; done")
+    }
 }
 
 /// What a case gives.
@@ -86,6 +115,16 @@ macro_rules! runtime_contract {
             runs_a_command_once
             kills_a_command_that_is_cancelled
             finishes_or_undoes_a_start_that_is_dropped
+            exec_tells_output_and_exit
+            exec_copies_its_input_until_it_ends
+            exec_and_stats_need_a_running_instance
+            exec_has_the_environment_of_the_instance_and_its_own
+            exec_has_a_terminal_of_the_size_that_it_is_given
+            exec_is_interrupted_by_a_key
+            exec_that_is_dropped_leaves_nothing
+            exec_ends_with_its_instance
+            exec_waits_for_a_slow_reader
+            stats_grow_with_what_is_used
         );
     };
     (@ $subject:expr; $($case:ident)*) => {
@@ -267,7 +306,11 @@ pub async fn leaves_nothing_after_a_stop(subject: &dyn Subject) -> Outcome {
     connect(endpoint).await?;
     soon(backend.stop(&spec.id, GRACE)).await?;
     assert!(backend.list().await?.is_empty());
-    drop(TcpListener::bind(endpoint)?);
+    match TcpListener::bind(endpoint) {
+        // The address was the instance's own and went with it.
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {}
+        bound => drop(bound?),
+    }
     assert!(matches!(backend.wait(&spec.id).await, Err(RuntimeError::NotFound { .. })));
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::{
     instance,
     program::{Program, Step},
 };
-use crate::exec::{ExecEnds, TerminalSize};
+use crate::exec::{ExecEnds, ExecSession, TerminalSize};
 
 /// Counts one command while it runs.
 #[derive(Debug)]
@@ -99,7 +99,11 @@ impl Command {
     }
 
     async fn say(&self, stream: OutputStream, bytes: impl Into<Bytes>) {
-        // Nobody may be listening.
-        let _ = self.output.send((stream, bytes.into())).await;
+        let mut bytes = bytes.into();
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(ExecSession::PIECE_BYTES_MAX));
+            // Nobody may be listening.
+            let _ = self.output.send((stream, piece)).await;
+        }
     }
 }

@@ -38,6 +38,7 @@ impl Subject for World {
             Does::Print { lines } => {
                 format!("i=1; while [ $i -le {lines} ]; do echo line $i; i=$((i+1)); done")
             }
+            Does::Use { mib } => Does::use_in_shell(*mib),
             Does::PrintBoth { out, err } => format!("echo {out}; echo {err} >&2"),
         };
         Program::Folder { dir: self.app_dir(), command }
