@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::expect_used,
     clippy::print_stderr,
     reason = "a story ends where a step of it fails"
 )]
@@ -17,6 +18,8 @@ mod crash;
 mod cut_off;
 /// The main job in one command.
 mod demo;
+/// The same push with a container engine.
+mod docker;
 /// A first push goes live, a second one replaces it, and the commands that tell about it.
 mod first_push;
 /// A full disk.

@@ -5,6 +5,10 @@ use std::{
     io,
     net::SocketAddr,
     ops::RangeInclusive,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::Mutex,
@@ -19,7 +23,9 @@ use nix::{
 use tempfile::TempDir;
 
 use super::{
-    Developer, Output, Response, http,
+    Developer, Output, Response,
+    engine::{self, Docker},
+    http,
     live::{self, Live},
     ports::Slice,
     processes,
@@ -41,13 +47,14 @@ pub(crate) struct Options {
     file: Option<String>,
     data_dir: Option<PathBuf>,
     is_service: bool,
+    engine: Option<Docker>,
+    user: Option<u32>,
 }
 
 impl Options {
     /// Sets a key, by its name in the settings file.
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
-        let variable = format!("AUTOSTACK_{}", key.to_uppercase().replace('.', "__"));
-        self.settings.push((variable, value.to_owned()));
+        self.settings.push((variable(key), value.to_owned()));
         self
     }
 
@@ -69,6 +76,22 @@ impl Options {
         self
     }
 
+    /// Runs the agent as this user, who has no rights of his own, instead of the one who runs the tests.
+    pub(crate) fn run_by(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// Lets the agent build images and run containers on this engine; recipes build on the images of `tests/images`.
+    pub(crate) fn docker(mut self, engine: &Docker) -> Self {
+        self.engine = Some(engine.clone());
+        self.set("runtime.backend", "docker")
+            .set("docker.host", engine.host())
+            .set("images.node", engine::DEBIAN)
+            .set("images.python", engine::DEBIAN)
+            .set("images.run", engine::DEBIAN)
+    }
+
     /// Starts the world.
     #[track_caller]
     pub(crate) fn start(self) -> World {
@@ -76,14 +99,32 @@ impl Options {
     }
 }
 
+/// The environment variable of a key of the settings file.
+fn variable(key: &str) -> String {
+    format!("AUTOSTACK_{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// The binary where every user can reach it, as an installed one: the target directory may stand in somebody's home.
+fn reachable_binary(folder: &Path) -> PathBuf {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = folder.join("autostack");
+    if fs::hard_link(AUTOSTACK, &binary).is_err() {
+        fs::copy(AUTOSTACK, &binary).unwrap();
+    }
+    binary
+}
+
 /// A whole agent, and the people around it.
 pub(crate) struct World {
     root: TempDir,
     data_dir: PathBuf,
-    settings: Vec<(String, String)>,
+    settings: Mutex<Vec<(String, String)>>,
     file: Option<PathBuf>,
+    binary: PathBuf,
+    user: Option<u32>,
     ports: Slice,
     manager: Option<Manager>,
+    engine: Option<Docker>,
     running: Mutex<Running>,
 }
 
@@ -117,11 +158,15 @@ impl World {
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let addresses = Addresses { ssh: nowhere, http: nowhere, api: nowhere };
+        let binary = options.user.map_or_else(|| AUTOSTACK.into(), |_| reachable_binary(root.path()));
         let world = Self {
+            binary,
             data_dir: options.data_dir.unwrap_or_else(|| root.path().join("data")),
             manager: options.is_service.then(|| Manager::new(root.path())),
+            user: options.user,
             root,
-            settings: options.settings,
+            settings: Mutex::new(options.settings),
+            engine: options.engine,
             file,
             ports: Slice::take(),
             running: Mutex::new(Running { agent: None, addresses }),
@@ -159,13 +204,18 @@ impl World {
         if let Some(manager) = &self.manager {
             command = manager.hand_over(&command);
         }
+        if let Some(user) = self.user {
+            fs::create_dir_all(&self.data_dir).unwrap();
+            chown(&self.data_dir, Some(user), Some(user)).unwrap();
+            command.uid(user).gid(user);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         running.agent = Some(command.spawn().unwrap());
     }
 
     /// The binary with the environment of this world.
     fn autostack(&self) -> Command {
-        let mut command = Command::new(AUTOSTACK);
+        let mut command = Command::new(&self.binary);
         let own = [
             ("PATH", PATH),
             ("RUST_BACKTRACE", "1"),
@@ -176,8 +226,13 @@ impl World {
         command.env_clear().envs(own).current_dir("/");
         command.env("AUTOSTACK_RUNTIME__PORT_RANGE", self.ports.setting());
         command.env("AUTOSTACK_DATA_DIR", &self.data_dir);
-        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command.envs(self.settings.lock().unwrap().iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Sets a key, by its name in the settings file, from the next start of the agent on.
+    pub(crate) fn set(&self, key: &str, value: &str) {
+        self.settings.lock().unwrap().push((variable(key), value.to_owned()));
     }
 
     /// Runs `autostack admin …`.
@@ -282,6 +337,11 @@ impl World {
         self.manager.as_ref().unwrap()
     }
 
+    /// The engine on which the agent builds and runs, where it does.
+    pub(crate) fn engine(&self) -> Option<&Docker> {
+        self.engine.as_ref()
+    }
+
     /// A folder of the world's own.
     pub(crate) fn folder(&self) -> &Path {
         self.root.path()
@@ -340,7 +400,11 @@ impl World {
             let _ended_already = agent.kill();
             let _reaped = agent.wait();
         }
-        ended.and(self.end_instances()).and_then(|()| {
+        let forgotten = match (&self.engine, self.mark()) {
+            (Some(docker), Some(mark)) => docker.forget(&mark),
+            _ => Ok(()),
+        };
+        ended.and(self.end_instances()).and(forgotten).and_then(|()| {
             let log = self.log();
             let panic = log.lines().find(|line| line.contains("panicked"));
             panic.map_or(Ok(()), |line| Err(format!("the agent panicked: {line}")))

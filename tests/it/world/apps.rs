@@ -1,6 +1,8 @@
 //! Small apps for stories that need a certain behaviour. What a story is about stands in the story; what every app
 //! needs stands here.
 
+use super::engine::BUSYBOX;
+
 /// Names and texts of an app's files.
 pub(crate) type Files = Vec<(&'static str, String)>;
 
@@ -31,6 +33,24 @@ pub(crate) fn node_program(text: &str) -> Files {
     vec![
         ("package.json", r#"{ "scripts": { "start": "node server.js" } }"#.into()),
         ("server.js", text.into()),
+    ]
+}
+
+/// An app with a Dockerfile: a web server of busybox on the port that it exposes, which answers `/` with `text` and
+/// `/cgi-bin/env` with its environment.
+pub(crate) fn dockerfile(text: &str) -> Files {
+    dockerfile_with("", text)
+}
+
+/// The same, with these lines in the Dockerfile before the command.
+pub(crate) fn dockerfile_with(lines: &str, text: &str) -> Files {
+    let dockerfile = format!(
+        "FROM {BUSYBOX}\nCOPY www /www\n{lines}\nEXPOSE 8080\nCMD [\"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n"
+    );
+    vec![
+        ("Dockerfile", dockerfile),
+        ("www/index.html", text.into()),
+        ("www/cgi-bin/env", "#!/bin/sh\necho Content-Type: text/plain\necho\nenv\n".into()),
     ]
 }
 

@@ -10,18 +10,23 @@
 //! | [`repo`] | [`Repo`]: a working copy; [`Push`]: what a push said |
 //! | [`http`] | a visitor: requests through the proxy, raw connections |
 //! | [`state`] | [`State`]: everything that a push may leave behind, to compare before and after |
+//! | [`engine`] | [`Docker`]: a container engine as an operator sees it, and what an agent has made there |
+//! | [`own_engine`] | [`OwnEngine`]: a second engine, which a story may stop, kill and start again |
 //! | [`service`] | [`service::Manager`]: what systemd does for a service |
 //! | [`live`] | [`Live`]: a child process whose output is read while it runs |
 //! | [`apps`] | small apps for stories that need a certain behaviour |
 //! | [`processes`], [`ports`], [`wait`] | what runs; whose ports are whose; waits with a bound |
 //!
-//! A world that is dropped stops its agent, which must end well and must not have panicked, and ends every instance.
+//! A world that is dropped stops its agent, which must end well and must not have panicked, and ends every instance. What
+//! the agent has made in an engine is removed.
 
 pub(crate) mod agent;
 pub(crate) mod apps;
 pub(crate) mod developer;
+pub(crate) mod engine;
 pub(crate) mod http;
 pub(crate) mod live;
+pub(crate) mod own_engine;
 pub(crate) mod ports;
 pub(crate) mod processes;
 pub(crate) mod repo;
@@ -32,8 +37,10 @@ pub(crate) mod wait;
 pub(crate) use self::{
     agent::{Options, World},
     developer::Developer,
+    engine::Docker,
     http::{Connection, Response, get as http_get},
     live::{Live, Output},
+    own_engine::OwnEngine,
     repo::Repo,
     state::State,
     wait::soon,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{World, live, processes, wait};
+use super::{World, engine::Made, live, processes, wait};
 
 /// What there is of one app, beside its logs and records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) struct State {
     quarantines: BTreeSet<String>,
     /// Every ref of the repository with its commit.
     pub(crate) refs: Vec<String>,
+    /// What the agent has in its engine.
+    pub(crate) made: Made,
 }
 
 impl World {
@@ -50,6 +52,7 @@ impl World {
                 .filter(|name| name.starts_with("tmp_objdir") || name.starts_with("incoming"))
                 .collect(),
             refs: refs(&repository),
+            made: self.made(),
         }
     }
 
@@ -86,7 +89,12 @@ impl World {
             let is_calm = state.processes.values().all(|command| !command.contains("git "))
                 && state.zombies.is_empty()
                 && state.instances.len() == self.wanted_instances(app)
-                && state.ports.len() <= state.instances.len();
+                && state.ports.len() <= state.instances.len()
+                && state
+                    .made
+                    .containers
+                    .iter()
+                    .all(|it| it.state == "running" && it.release == newest(&state.made));
             is_calm.then_some(state)
         })
     }
@@ -114,6 +122,12 @@ impl World {
         git.arg("-C").arg(repository).args(["rev-parse", "HEAD"]);
         live::run(git, b"").stdout.trim().to_owned()
     }
+}
+
+/// The newest release of which there is a container.
+fn newest(made: &Made) -> String {
+    let releases = made.containers.iter().filter_map(|it| it.release.parse::<u64>().ok());
+    releases.max().map(|release| release.to_string()).unwrap_or_default()
 }
 
 fn names(folder: &Path) -> BTreeSet<String> {
