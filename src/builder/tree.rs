@@ -73,7 +73,9 @@ impl ProcessTree {
         let began = Instant::now();
         loop {
             // First all are found, then the first is killed: its children would lose their parent.
-            let alive = self.alive();
+            let mut alive = self.alive();
+            // Shells before what they started, as far as numbers tell: they would say "Killed" of it in the log.
+            alive.sort_unstable();
             for process in &alive {
                 // It may be gone; that is what is wanted.
                 let _ = kill(*process, Signal::SIGKILL);
