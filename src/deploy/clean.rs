@@ -1,4 +1,4 @@
-//! What the engine keeps for nobody: images that no release and no deployment under way needs.
+//! What the engine keeps for nobody: images that no release and no deployment under way needs, and build cache.
 //!
 //! A deployment removes what it made when it fails, and a release what it leaves when it is pruned; this finds what
 //! was cut off in between, or could not be removed because the engine was away.
@@ -6,8 +6,8 @@
 use std::{collections::HashSet, time::Duration};
 
 use autostack_base::clock;
-use autostack_domain::{AppName, DeploymentId};
-use autostack_engine::{Engine, EngineError, OurImage};
+use autostack_domain::{AppName, DeploymentId, UnixMillis};
+use autostack_engine::{CacheRecord, Engine, EngineError, OurImage};
 use autostack_store::{Store, StoreError};
 use tokio::time::sleep;
 
@@ -15,6 +15,10 @@ use crate::deployer::{Deployer, Parts};
 
 /// Seconds after which an image without a name is a leftover.
 const NAMELESS_AGE_MIN_S: i64 = 24 * 3600;
+/// Milliseconds after which build cache that nobody used goes: 30 days.
+const CACHE_AGE_MAX_MS: i64 = 30 * 24 * 3600 * 1000;
+/// Steps of an image build that stand on one another; more wait for the next look.
+const CACHE_LAYERS_MAX: usize = 32;
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 
@@ -36,15 +40,17 @@ impl Deployer {
                 () = stopping.cancelled() => return,
                 () = self.parts.runtime.engine_reachable() => {}
             }
-            match clean(&self.parts, engine).await {
+            match clean_images(&self.parts, engine).await {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(count, "images that nothing needs are removed"),
-                Err(error) => {
-                    tracing::warn!(
-                        error = autostack_base::error_chain(&error),
-                        "the engine could not be cleared"
-                    );
+                Err(error) => could_not(&error),
+            }
+            match clean_cache(&self.parts, engine).await {
+                Ok(0) => {}
+                Ok(bytes) => {
+                    tracing::info!(bytes, "build cache that is old, nobody's or too much is removed");
                 }
+                Err(error) => could_not(&error),
             }
             tokio::select! {
                 () = stopping.cancelled() => return,
@@ -66,13 +72,61 @@ pub(crate) async fn forget(parts: &Parts, app: &AppName) {
     }
 }
 
-async fn clean(parts: &Parts, engine: &Engine) -> Result<usize, CleanError> {
+async fn clean_images(parts: &Parts, engine: &Engine) -> Result<usize, CleanError> {
     // Listed first: what is made meanwhile is not in the list.
     let images = engine.images_of_agent(None).await?;
     let needed = parts.store.call(needed).await?;
     let needed: HashSet<String> =
         needed.iter().map(|(app, deployment)| engine.image_name(app, deployment)).collect();
     Ok(remove(engine, &images, &needed).await)
+}
+
+/// Removes build cache of apps that are gone, then what was not used for long, then the oldest of what is too much.
+async fn clean_cache(parts: &Parts, engine: &Engine) -> Result<u64, CleanError> {
+    let apps = parts.store.call(Store::apps).await?;
+    let names: Vec<AppName> = apps.into_iter().map(|app| app.name).collect();
+    let limit = parts.settings().docker.cache_bytes_max;
+    let oldest = UnixMillis(clock::now().0 - CACHE_AGE_MAX_MS);
+    let mut freed = 0;
+    // A record on which others stand goes once they are gone.
+    for _layer in 0..CACHE_LAYERS_MAX {
+        let mut is_done = true;
+        let records = engine.build_cache(&parts.tasks).await?;
+        for record in superfluous(records, &names, limit, oldest) {
+            if let Some(bytes) = engine.remove_cache(&record).await? {
+                freed += bytes;
+                is_done = false;
+            }
+        }
+        if is_done {
+            break;
+        }
+    }
+    Ok(freed)
+}
+
+/// The records that go, the oldest first.
+fn superfluous(
+    mut records: Vec<CacheRecord>,
+    apps: &[AppName],
+    bytes_max: u64,
+    oldest: UnixMillis,
+) -> Vec<CacheRecord> {
+    records.sort_by_key(|record| record.used_at.0);
+    let mut bytes: u64 = records.iter().map(|record| record.bytes).sum();
+    records.retain(|record| {
+        let is_nobodys = !apps.iter().any(|app| record.is_of(app));
+        let goes = is_nobodys || record.used_at.0 < oldest.0 || bytes > bytes_max;
+        if goes {
+            bytes = bytes.saturating_sub(record.bytes);
+        }
+        goes
+    });
+    records
+}
+
+fn could_not(error: &CleanError) {
+    tracing::warn!(error = autostack_base::error_chain(error), "the engine could not be cleared");
 }
 
 /// The deployments whose images are needed: those of all releases, and those that are still under way.
@@ -115,4 +169,32 @@ async fn remove(engine: &Engine, images: &[OurImage], needed: &HashSet<String>) 
         }
     }
     removed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_goes_that_is_nobodys_old_or_too_much() {
+        let apps = ["shop".parse().unwrap()];
+        let record = |(id, owner, bytes, used_at): &(&str, &str, u64, i64)| CacheRecord {
+            id: (*id).into(),
+            owner: (*owner).into(),
+            bytes: *bytes,
+            used_at: UnixMillis(*used_at),
+        };
+        let records = [
+            ("new", "shop", 40, 900),
+            ("old", "shop", 1, 100),
+            ("folder", "shop-npm", 50, 800),
+            ("lost", "gone", 9, 950),
+        ];
+        let gone = |bytes_max| {
+            let gone = superfluous(records.iter().map(record).collect(), &apps, bytes_max, UnixMillis(500));
+            gone.into_iter().map(|record| record.id).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(1_000), ["old", "lost"]);
+        assert_eq!(gone(60), ["old", "folder", "lost"]);
+    }
 }

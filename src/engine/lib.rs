@@ -12,6 +12,7 @@
 //! | [`images`] | pull, load, import, tag, remove, read files |
 //! | [`build`] | images from a Dockerfile |
 //! | [`registry_auth`] | [`RegistryAuth`]: how the agent logs in to a registry |
+//! | [`cache`] | which build cache is ours |
 //! | [`output`] | what long operations say while they run |
 //!
 //! Invariants: what lacks this agent's mark is never changed; every call is bounded and every stream ends soon
@@ -20,6 +21,7 @@
 
 pub mod about;
 pub mod build;
+pub mod cache;
 mod classify;
 pub mod engine;
 pub mod error;
@@ -38,6 +40,7 @@ mod tests;
 pub use about::{API_NEEDED, About, ApiVersion, Product};
 pub use autostack_domain::EngineHost;
 pub use bollard;
+pub use cache::{CacheRecord, cache_mark};
 pub use classify::is_no_space;
 pub use engine::{CALL_TIMEOUT, Engine};
 pub use error::EngineError;

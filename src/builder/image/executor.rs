@@ -179,7 +179,7 @@ impl ImageBuild<'_> {
                 "The classic builder can give the steps no secret: they do not see the app's config",
             );
         }
-        let mark = format!("autostack-{}-{}", self.engine.mark(), self.app);
+        let mark = autostack_engine::cache_mark(self.engine.mark(), self.app);
         let generator = Generator {
             plan: self.plan,
             bases: &bases,

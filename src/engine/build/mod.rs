@@ -36,7 +36,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod wire;
+pub(crate) mod wire;
 
 pub use error::BuildError;
 pub use request::{Budget, Build, BuilderChoice, Built, Dockerfile, Unenforced};

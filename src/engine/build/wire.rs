@@ -95,6 +95,23 @@ impl Connection {
         Ok(Lines { body: response.into_body(), unread: BytesMut::new(), _driver: self.driver })
     }
 
+    /// Sends a request and reads its whole answer, of so many bytes at most.
+    ///
+    /// # Errors
+    /// The engine refuses, goes away, or says more.
+    pub(crate) async fn whole(
+        mut self,
+        request: Request<Body>,
+        bytes_max: usize,
+    ) -> Result<Bytes, EngineError> {
+        let response = self.sender.send_request(request).await.map_err(|error| gone(&error))?;
+        if response.status() != StatusCode::OK {
+            return Err(refusal(response).await);
+        }
+        let body = http_body_util::Limited::new(response.into_body(), bytes_max).collect().await;
+        body.map(http_body_util::Collected::to_bytes).map_err(|error| gone(error.as_ref()))
+    }
+
     /// Sends a request that turns the connection into a plain stream of bytes.
     ///
     /// # Errors

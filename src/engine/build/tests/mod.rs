@@ -1,6 +1,7 @@
 //! Builds on the real engine.
 
 mod budget;
+mod cache;
 mod cancel;
 mod differential;
 mod failures;
