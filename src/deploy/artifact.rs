@@ -67,9 +67,12 @@ async fn of_commit(
             static_site: plan.static_site.clone(),
         },
         autostack_builder::Made::Image { image, ports, is_lambda } => {
-            // The image has all of it.
-            workspace::remove_dir(&work.dir).await;
-            Artifact::Image { built_by: job.id.clone(), image, ports, is_lambda }
+            let static_site = plan.static_site.clone();
+            if static_site.is_none() {
+                // The image has all of it.
+                workspace::remove_dir(&work.dir).await;
+            }
+            Artifact::Image { built_by: job.id.clone(), image, ports, is_lambda, static_site }
         }
     };
     Ok(Made {
@@ -173,6 +176,7 @@ async fn keep(
             image: image.id.clone(),
             ports: image.ports.clone(),
             is_lambda,
+            static_site: None,
         },
         source: ReleaseSource::Image { reference },
         processes: [(ProcessType::web(), None)].into(),

@@ -192,8 +192,8 @@ impl Deployer {
         Ok(is_newer
             && release.is_some_and(|release| match release.artifact {
                 // Whether the engine still has it shows when it is started.
-                Artifact::Image { .. } => true,
-                Artifact::Directory { .. } => has_folder(),
+                Artifact::Image { static_site: None, .. } => true,
+                Artifact::Image { static_site: Some(_), .. } | Artifact::Directory { .. } => has_folder(),
             }))
     }
 

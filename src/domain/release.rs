@@ -36,6 +36,9 @@ pub enum Artifact {
         ports: Vec<u16>,
         /// Whether it is a function for AWS Lambda, which is invoked and does not serve HTTP itself.
         is_lambda: bool,
+        /// Set where the agent itself serves the files, which were taken out of the image into
+        /// `DATA_DIR/artifacts/APP/ID`, and containers run only beside them: workers.
+        static_site: Option<StaticSite>,
     },
 }
 
@@ -57,8 +60,9 @@ impl Artifact {
     /// What the agent itself serves of it.
     pub fn static_site(&self) -> Option<&StaticSite> {
         match self {
-            Artifact::Directory { static_site, .. } => static_site.as_ref(),
-            Artifact::Image { .. } => None,
+            Artifact::Directory { static_site, .. } | Artifact::Image { static_site, .. } => {
+                static_site.as_ref()
+            }
         }
     }
 }

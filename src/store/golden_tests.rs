@@ -147,6 +147,7 @@ fn golden_release() {
             image: digest.parse().unwrap(),
             ports: vec![80, 8080],
             is_lambda: true,
+            static_site: None,
         },
         source: ReleaseSource::Image {
             reference: format!("registry.example.com/team/shop:1@{digest}").parse().unwrap(),
