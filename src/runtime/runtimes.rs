@@ -139,3 +139,6 @@ impl Backend for Runtimes {
         self.engine.as_ref().is_none_or(|engine| engine.is_up())
     }
 }
+
+#[cfg(test)]
+mod tests;

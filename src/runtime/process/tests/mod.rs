@@ -1,11 +1,12 @@
 //! The process runtime with real processes.
 //!
 //! [`world`] makes a backend in a folder of its own; the shim is this test binary. [`contract`] is what
-//! every backend keeps; [`environment`] what a program finds; [`tree`] the end of all that descends from
+//! every backend keeps; [`environment`] what a program finds; [`commands`] those beside an instance; [`tree`] the end of all that descends from
 //! it; [`adoption`] what an agent finds when it comes back; [`crash`] an agent killed in the middle;
 //! [`output`] lines on their way.
 
 mod adoption;
+mod commands;
 mod contract;
 mod crash;
 mod environment;
