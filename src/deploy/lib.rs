@@ -18,7 +18,8 @@
 //! | `stop` | the end of instances, also when their engine is away |
 //! | [`plan`] | wanted and seen → keep, start, stop; pure |
 //! | `clean` | images that nothing needs any more |
-//! | `recover` | what the agent finishes, undoes and adopts when it starts |
+//! | `recover` | what the agent finishes and undoes when it starts |
+//! | `adopt` | what it takes over, then or once an engine that was away answers |
 //!
 //! Invariants:
 //! - Until [`Deployer::commit`] nothing that a visitor sees changes; a deployment that ends before it leaves no
@@ -27,6 +28,7 @@
 //! - An endpoint is in the route table only while its instance has passed its checks and has not exited.
 //! - An instance is asked to stop only after the requests that it was given are answered, or the drain budget is over.
 
+mod adopt;
 mod artifact;
 mod clean;
 pub mod deployer;
@@ -41,6 +43,8 @@ mod ready;
 mod recover;
 mod source;
 mod stop;
+#[cfg(test)]
+mod stories;
 mod workspace;
 
 pub use deployer::{ArchiveBytes, Candidate, Deployer, Input, Job, Parts, Pushed, Site};

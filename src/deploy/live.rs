@@ -20,7 +20,7 @@ use crate::{
     plan::Slot,
     probe::Started,
     ready::{Wait, wait_until_ready},
-    stop::stop_all,
+    stop::{ENGINE_PAUSE, stop_all},
 };
 
 /// Ends in a row after which a place is said to be in a crash loop.
@@ -31,9 +31,6 @@ const RESTART_PAUSE_FIRST: Duration = Duration::from_millis(500);
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// An instance that ran this long ended for a new reason: the pause starts over.
 const RESTART_PAUSE_RESET: Duration = Duration::from_secs(60);
-
-/// Pause before an engine that is away is asked again.
-const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The release that is live, and its places.
 pub(crate) struct Live {
@@ -93,6 +90,11 @@ impl Live {
     /// The release's number.
     pub(crate) fn release(&self) -> ReleaseNumber {
         self.launch.release.number
+    }
+
+    /// Whether an instance fills one of its places.
+    pub(crate) fn holds(&self, id: &InstanceId) -> bool {
+        self.places.values().any(|place| place.instance.as_ref().is_some_and(|ready| ready.id == *id))
     }
 
     /// Puts the route of the app into the table; what left the table is given back to be drained.

@@ -34,7 +34,7 @@ use crate::{
     live::{Live, Supervision},
     pipeline,
     plan::Slot,
-    stop::stop_all,
+    stop::{stop_all, stop_in_background},
     workspace::{self, Workspace},
 };
 
@@ -54,10 +54,12 @@ pub(crate) enum Request {
 
 /// What was found for an app when the agent started.
 pub(crate) struct Adoption {
-    /// The live release.
-    pub(crate) launch: Arc<Launchable>,
+    /// The live release, where there is one to take over.
+    pub(crate) launch: Option<Arc<Launchable>>,
     /// Every place of its formation, with the instance that fills it and answers.
     pub(crate) places: BTreeMap<Slot, Option<Ready>>,
+    /// Instances of the app that fill no place.
+    pub(crate) strays: Vec<InstanceId>,
 }
 
 /// What happened by itself.
@@ -90,7 +92,7 @@ pub(crate) enum Event {
 
 /// The deployment that the app is busy with.
 enum Busy {
-    Preparing { id: DeploymentId, cancel: CancellationToken },
+    Preparing { id: DeploymentId, cancel: CancellationToken, work: Arc<Workspace> },
     Prepared { job: Box<Job>, work: Arc<Workspace>, candidate: Candidate },
 }
 
@@ -172,7 +174,7 @@ impl Owner {
                 self.start_next();
             }
             Request::Adopt { adoption, reply } => {
-                self.adopt(adoption).await;
+                self.adopt(adoption);
                 let _asker_gone = reply.send(());
             }
             Request::Destroy { reply } => {
@@ -184,16 +186,29 @@ impl Owner {
         ControlFlow::Continue(())
     }
 
-    /// Takes over what was found running.
-    async fn adopt(&mut self, adoption: Adoption) {
-        if self.live.is_some() {
+    /// Takes over what was found running. An engine that was away is asked late: what this agent has started itself
+    /// by then is no stray.
+    fn adopt(&mut self, adoption: Adoption) {
+        let Adoption { launch, places, mut strays } = adoption;
+        match launch.filter(|_| self.live.is_none()) {
+            Some(launch) => {
+                self.live = Some(Live::new(launch, places, &self.supervision));
+                self.publish();
+            }
             // A push was faster than the engine that knew these.
-            let late: Vec<_> = adoption.places.into_values().flatten().map(|ready| ready.id).collect();
-            stop_all(&self.supervision.parts, &late).await;
-            return;
+            None => strays.extend(places.into_values().flatten().map(|ready| ready.id)),
         }
-        self.live = Some(Live::new(adoption.launch, adoption.places, &self.supervision));
-        self.publish();
+        strays.retain(|id| !self.has_started(id));
+        stop_in_background(&self.supervision.parts, strays);
+    }
+
+    /// Whether an instance is of the live release, or of the deployment under way.
+    fn has_started(&self, id: &InstanceId) -> bool {
+        let work = match &self.busy {
+            Some(Busy::Preparing { work, .. } | Busy::Prepared { work, .. }) => Some(work),
+            None => None,
+        };
+        work.is_some_and(|work| work.has_started(id)) || self.live.as_ref().is_some_and(|live| live.holds(id))
     }
 
     async fn on_event(&mut self, event: Event) {
@@ -279,10 +294,11 @@ impl Owner {
             return;
         }
         let Some(Waiting { job, reply }) = self.queue.pop_front() else { return };
-        self.busy = Some(Busy::Preparing { id: job.id.clone(), cancel: job.cancel.clone() });
+        let work = Arc::new(Workspace::new(&job, self.parts()));
+        let (id, cancel) = (job.id.clone(), job.cancel.clone());
+        self.busy = Some(Busy::Preparing { id, cancel, work: Arc::clone(&work) });
         let Supervision { parts, events } = self.supervision.clone();
         self.parts().tasks.spawn("deployment", async move {
-            let work = Arc::new(Workspace::new(&job, &parts));
             let outcome = AssertUnwindSafe(pipeline::run(&job, &work, &parts)).catch_unwind().await;
             let outcome = match outcome {
                 Ok(outcome) => outcome,
@@ -443,7 +459,7 @@ impl Owner {
                     self.discard(&id, ending::cancelled(Stage::Switch)).await;
                     self.start_next();
                 }
-                Some(Busy::Preparing { id, cancel }) => {
+                Some(Busy::Preparing { id, cancel, .. }) => {
                     tracing::info!(deployment = %id, "a deployment is cancelled");
                     cancel.cancel();
                     match self.events.recv().await {
@@ -484,8 +500,7 @@ impl Owner {
     /// A restart of a replaced release came too late.
     fn stop_late(&self, outcome: Result<Ready, Failure>) {
         if let Ok(ready) = outcome {
-            let parts = Arc::clone(&self.supervision.parts);
-            self.parts().tasks.spawn("late stop", async move { stop_all(&parts, &[ready.id]).await });
+            stop_in_background(&self.supervision.parts, vec![ready.id]);
         }
     }
 

@@ -1,38 +1,21 @@
 //! What the agent does when it starts, before any door opens: finish what git has accepted, undo what was cut off,
 //! adopt what still runs, start what is missing, and end what belongs to nobody.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, AppName, Artifact, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, InstanceId,
-    Line, LineKind, Source, Stage,
-    route::{AppRoute, Target},
+    App, AppName, Artifact, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, Line, LineKind,
+    Source, Stage,
 };
-use autostack_runtime::{InstanceState, Listing, Observed, RuntimeError};
+use autostack_runtime::{Listing, RuntimeError};
 use autostack_store::{Store, StoreError};
-use futures_util::future::join_all;
-use tokio::time::{Instant, timeout};
 
 use crate::{
-    deployer::{Deployer, Parts, Ready},
+    deployer::{Deployer, Parts},
     ending::close,
-    launch::Launchable,
-    owner::{Adoption, Request},
-    plan::{Plan, Seen, Slot, plan},
-    probe::Started,
-    ready,
-    stop::stop_all,
     workspace::remove_dir,
 };
-
-/// How long an adopted instance may take to accept a connection before its place is filled anew.
-const ADOPTION_LIMIT: Duration = Duration::from_secs(5);
 
 /// What was found and done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,80 +60,10 @@ impl Deployer {
             }
         }
         let apps = parts.store.call(Store::apps).await?;
-        let mut waiting = Vec::new();
-        for app in &apps {
-            match load_live(parts, app).await {
-                Ok(launch) if unreachable.is_some() && runs_in_engine(launch.as_deref()) => {
-                    waiting.push(app.clone());
-                }
-                Ok(launch) => self.adopt(app, launch, &observed, &mut done).await,
-                Err(error) => {
-                    tracing::error!(app = %app.name, %error, "an app could not be taken over; it does not run");
-                }
-            }
-        }
-        if let Some(error) = unreachable {
-            done.waiting = waiting.len();
-            self.adopt_later(waiting, &error);
-        }
-        stop_strangers(parts, &apps, &observed, &mut done);
+        self.adopt_all(&apps, &observed, unreachable, &mut done).await;
         sweep_artifacts(parts, &apps).await?;
         self.sweep_leftovers(&apps).await;
         Ok(done)
-    }
-
-    /// Takes over the apps whose instances only the engine knows, once it answers. Until then visitors are told that
-    /// no instance is there.
-    fn adopt_later(&self, apps: Vec<App>, why: &RuntimeError) {
-        let error = autostack_base::error_chain(why);
-        tracing::error!(
-            error,
-            apps = apps.len(),
-            "the container engine does not answer; its apps wait for it"
-        );
-        for app in &apps {
-            let hosts = vec![self.parts.host(&app.name)];
-            let target = Target::Endpoints(Vec::new());
-            drop(self.parts.proxy.publish(AppRoute { app: app.name.clone(), hosts, target }));
-            self.parts.say(
-                &app.name,
-                LineKind::Trouble,
-                format!("The app waits for the container engine: {error}"),
-            );
-        }
-        let deployer = self.clone();
-        self.parts.tasks.spawn("adoption after the engine", async move {
-            if let Err(error) = deployer.adopt_when_reachable(&apps).await {
-                tracing::error!(
-                    error = autostack_base::error_chain(&error),
-                    "apps could not be taken over; they do not run"
-                );
-            }
-        });
-    }
-
-    async fn adopt_when_reachable(&self, apps: &[App]) -> Result<(), RecoveryError> {
-        let parts = &self.parts;
-        let stopping = parts.tasks.shutdown_token();
-        let observed = loop {
-            tokio::select! {
-                () = stopping.cancelled() => return Ok(()),
-                () = parts.runtime.engine_reachable() => {}
-            }
-            let listing = parts.runtime.listing().await.map_err(RecoveryError::Runtime)?;
-            if listing.unreachable.is_none() {
-                break listing.observed;
-            }
-        };
-        let mut done = Recovery::default();
-        for app in apps {
-            let launch = load_live(parts, app).await?;
-            self.adopt(app, launch, &observed, &mut done).await;
-        }
-        let known = parts.store.call(Store::apps).await?;
-        stop_strangers(parts, &known, &observed, &mut done);
-        tracing::info!(recovery = ?done, "the container engine answers; its apps are taken over");
-        Ok(())
     }
 
     async fn settle(&self, deployment: &Deployment, done: &mut Recovery) -> Result<(), StoreError> {
@@ -219,94 +132,6 @@ impl Deployer {
             tracing::error!(%panic, "what is left of destroyed apps could not be looked for");
         }
     }
-
-    async fn adopt(
-        &self,
-        app: &App,
-        launch: Option<Arc<Launchable>>,
-        observed: &[Observed],
-        done: &mut Recovery,
-    ) {
-        let mine: Vec<&Observed> = observed.iter().filter(|instance| instance.spec.app == app.name).collect();
-        let seen: Vec<Seen> = mine.iter().map(|instance| seen(instance)).collect();
-        let Some(launch) = launch else {
-            stop_in_background(&self.parts, plan(None, &seen).stop, done);
-            return;
-        };
-        let mut plan = plan(Some((launch.release.number, &launch.release.formation)), &seen);
-        let places = self.verify(&mut plan, &mine).await;
-        done.adopted += plan.keep.len();
-        done.started += plan.start.len();
-        stop_in_background(&self.parts, plan.stop, done);
-        let adoption = Adoption { launch, places };
-        if let Err(failure) = self.ask(&app.name, |reply| Request::Adopt { adoption, reply }).await {
-            tracing::error!(app = %app.name, cause = failure.cause, "the app could not be adopted");
-        }
-    }
-
-    /// Keeps an instance only if it answers now; the places of the others are to be filled.
-    async fn verify(&self, plan: &mut Plan, mine: &[&Observed]) -> BTreeMap<Slot, Option<Ready>> {
-        let checks = std::mem::take(&mut plan.keep).into_iter().map(|(slot, id)| async {
-            let found = mine.iter().find(|instance| instance.spec.id == id);
-            let ready = match found {
-                Some(instance) => answers(instance).await,
-                None => None,
-            };
-            (slot, id, ready)
-        });
-        let mut places = BTreeMap::new();
-        for (slot, id, ready) in join_all(checks).await {
-            if ready.is_some() {
-                plan.keep.insert(slot.clone(), id);
-            } else {
-                plan.stop.push(id);
-                plan.start.push(slot.clone());
-            }
-            places.insert(slot, ready);
-        }
-        for slot in &plan.start {
-            places.entry(slot.clone()).or_insert(None);
-        }
-        places
-    }
-}
-
-fn seen(instance: &Observed) -> Seen {
-    Seen {
-        id: instance.spec.id.clone(),
-        release: instance.spec.release,
-        slot: Slot { process: instance.spec.process.clone(), index: instance.spec.index },
-        running: matches!(instance.state, InstanceState::Running),
-    }
-}
-
-async fn answers(instance: &Observed) -> Option<Ready> {
-    let uptime = Duration::from_millis(clock::now().since(instance.started_at));
-    let since = Instant::now().checked_sub(uptime).unwrap_or_else(Instant::now);
-    let started = Started { spec: instance.spec.clone(), endpoint: instance.endpoint, since };
-    let endpoint = if instance.spec.process.is_web() {
-        timeout(ADOPTION_LIMIT, ready::accepting(started.endpoint)).await.ok()?
-    } else {
-        started.endpoint
-    };
-    Some(Ready { id: started.spec.id, endpoint, since })
-}
-
-/// The release that is live, with what it takes to start it.
-async fn load_live(parts: &Parts, app: &App) -> Result<Option<Arc<Launchable>>, StoreError> {
-    let Some(number) = app.current_release else { return Ok(None) };
-    let name = app.name.clone();
-    let read = move |store: &Store| Ok((store.release(&name, number)?, store.release_config(&name, number)?));
-    let (release, config) = parts.store.call(read).await?;
-    Ok(release.map(|release| {
-        let dir = parts.artifact_dir(&release.app, release.artifact.built_by());
-        Arc::new(Launchable { release, config, dir })
-    }))
-}
-
-/// Whether only the engine knows the instances of the release.
-fn runs_in_engine(launch: Option<&Launchable>) -> bool {
-    launch.is_some_and(|launch| matches!(launch.release.artifact, Artifact::Image { .. }))
 }
 
 /// The ref has moved, so the prepared release goes live.
@@ -358,20 +183,6 @@ fn close_log(parts: &Parts, id: &DeploymentId, lines: &[Line]) {
     });
     if let Err(error) = closed {
         tracing::warn!(deployment = %id, %error, "a build log could not be closed");
-    }
-}
-
-fn stop_strangers(parts: &Arc<Parts>, apps: &[App], observed: &[Observed], done: &mut Recovery) {
-    let known: HashSet<_> = apps.iter().map(|app| &app.name).collect();
-    let strangers = observed.iter().filter(|instance| !known.contains(&instance.spec.app));
-    stop_in_background(parts, strangers.map(|instance| instance.spec.id.clone()).collect(), done);
-}
-
-fn stop_in_background(parts: &Arc<Parts>, instances: Vec<InstanceId>, done: &mut Recovery) {
-    done.stopped += instances.len();
-    if !instances.is_empty() {
-        let in_task = Arc::clone(parts);
-        parts.tasks.spawn("stop of leftovers", async move { stop_all(&in_task, &instances).await });
     }
 }
 

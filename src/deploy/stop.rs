@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use crate::deployer::Parts;
 
 /// Pause between two tries while the container engine comes and goes.
-const ENGINE_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Stops instances side by side: SIGTERM, then SIGKILL after `deploy.stop_timeout`.
 pub(crate) async fn stop_all(parts: &Parts, instances: &[InstanceId]) {
@@ -30,6 +30,14 @@ pub(crate) async fn stop_within(parts: &Parts, instances: &[InstanceId], grace: 
             Err(error) if error.is_engine_gone() => stop_later(parts, id),
             Err(error) => could_not(id, &error),
         }
+    }
+}
+
+/// Stops instances that nobody waits for.
+pub(crate) fn stop_in_background(parts: &Arc<Parts>, instances: Vec<InstanceId>) {
+    if !instances.is_empty() {
+        let in_task = Arc::clone(parts);
+        parts.tasks.spawn("stop of leftovers", async move { stop_all(&in_task, &instances).await });
     }
 }
 

@@ -75,6 +75,11 @@ impl Workspace {
         self.made().instances.push(id.clone());
     }
 
+    /// Whether an instance is one of this deployment's.
+    pub(crate) fn has_started(&self, id: &InstanceId) -> bool {
+        self.made().instances.contains(id)
+    }
+
     /// The engine may get an image from now on.
     pub(crate) fn will_make_image(&self) {
         self.made().may_have_image = true;

@@ -1,0 +1,272 @@
+//! A deployer with everything that it touches, and an engine that can be taken away.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use autostack_base::{
+    settings::{Settings, SettingsHandle},
+    tasks::Tasks,
+};
+use autostack_builder::Builder;
+use autostack_domain::{
+    App, AppName, Artifact, Deployment, DeploymentId, DeploymentState, EngineHost, EnvMap, Exit, Formation,
+    InstanceId, InstanceSpec, ProcessType, Program, Release, ReleaseNumber, Source, UnixMillis,
+    release::LaunchEnv, route::Target,
+};
+use autostack_engine::EngineError;
+use autostack_git::Repositories;
+use autostack_logs::{BuildLog, Filter, LogLimits, Logs};
+use autostack_proxy::{Proxy, ProxyLimits};
+use autostack_runtime::{
+    Backend, ExecRequest, ExecSession, MemoryBackend, Observed, RuntimeError, Runtimes, Started, Usage,
+};
+use autostack_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Deployer, Parts, Site};
+
+/// How long anything here may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// An engine that can be taken away; what it runs goes on meanwhile.
+pub(super) struct Engine {
+    pub(super) inner: MemoryBackend,
+    is_away: AtomicBool,
+    starts: AtomicUsize,
+}
+
+impl Engine {
+    pub(super) fn go_away(&self) {
+        self.is_away.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn come_back(&self) {
+        self.is_away.store(false, Ordering::SeqCst);
+    }
+
+    /// How often it was asked to start something.
+    pub(super) fn starts(&self) -> usize {
+        self.starts.load(Ordering::SeqCst)
+    }
+
+    fn reached(&self) -> Result<&MemoryBackend, RuntimeError> {
+        if self.is_up() {
+            return Ok(&self.inner);
+        }
+        let host = EngineHost::Unix(PathBuf::from("/nowhere.sock"));
+        let source = EngineError::Unreachable { host, why: "it is away".into() };
+        Err(RuntimeError::engine("reach the container engine")(source))
+    }
+
+    /// What it runs, by id; also while it is away.
+    pub(super) async fn runs(&self) -> Vec<InstanceId> {
+        self.inner.list().await.unwrap().into_iter().map(|found| found.spec.id).collect()
+    }
+}
+
+#[async_trait]
+impl Backend for Engine {
+    fn name(&self) -> &'static str {
+        "engine"
+    }
+
+    async fn start(&self, spec: &InstanceSpec) -> Result<Started, RuntimeError> {
+        self.starts.fetch_add(1, Ordering::SeqCst);
+        self.reached()?.start(spec).await
+    }
+
+    async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), RuntimeError> {
+        self.reached()?.stop(id, grace).await
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>, RuntimeError> {
+        self.reached()?.list().await
+    }
+
+    async fn wait(&self, id: &InstanceId) -> Result<Exit, RuntimeError> {
+        self.inner.wait(id).await
+    }
+
+    async fn listening(&self, id: &InstanceId) -> Result<Vec<SocketAddr>, RuntimeError> {
+        self.reached()?.listening(id).await
+    }
+
+    async fn run(
+        &self,
+        spec: &InstanceSpec,
+        output: &BuildLog,
+        cancel: &CancellationToken,
+    ) -> Result<Exit, RuntimeError> {
+        self.reached()?.run(spec, output, cancel).await
+    }
+
+    async fn stats(&self, id: &InstanceId) -> Result<Usage, RuntimeError> {
+        self.reached()?.stats(id).await
+    }
+
+    async fn exec(&self, id: &InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError> {
+        self.reached()?.exec(id, request).await
+    }
+
+    async fn ping(&self) -> Result<(), RuntimeError> {
+        self.reached().map(drop)
+    }
+
+    fn is_up(&self) -> bool {
+        !self.is_away.load(Ordering::SeqCst)
+    }
+}
+
+/// One host.
+pub(super) struct World {
+    pub(super) engine: Arc<Engine>,
+    pub(super) deployer: Deployer,
+    process: Arc<MemoryBackend>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let text = format!("data_dir = {:?}\n", dir.path());
+        let settings = SettingsHandle::fixed(Settings::from_text("test", &text).unwrap()).watch();
+        let tasks = Tasks::new();
+        let logs = Logs::open(at("logs"), LogLimits::default()).unwrap();
+        let memory = || MemoryBackend::new(logs.clone(), tasks.clone());
+        let (process, inner) = (Arc::new(memory()), memory());
+        let engine = Arc::new(Engine { inner, is_away: AtomicBool::new(false), starts: AtomicUsize::new(0) });
+        let beside = Arc::clone(&engine) as Arc<dyn Backend>;
+        let deployer = Deployer::new(Parts {
+            store: Store::open(&at("store.redb"), &at("store.key")).unwrap(),
+            repositories: Repositories::new(at("repos"), at("hooks")),
+            builder: Builder::new(at("cache"), settings.clone(), tasks.clone()),
+            runtime: Arc::new(Runtimes::new(Arc::clone(&process) as _, Some(beside))),
+            engine: None,
+            proxy: Proxy::new(ProxyLimits::default(), tasks.child()),
+            site: Site { http_port: 80 },
+            logs,
+            tasks,
+            settings,
+        });
+        Self { engine, deployer, process, _dir: dir }
+    }
+
+    fn store(&self) -> &Store {
+        &self.deployer.parts.store
+    }
+
+    /// An app with a live release of one web process.
+    pub(super) fn app(&self, name: &str, artifact: fn(DeploymentId) -> Artifact) -> AppName {
+        let app: AppName = name.parse().unwrap();
+        let user = "00000000-0000-7000-8000-000000000001".parse().unwrap();
+        let id: DeploymentId = uuid::Uuid::now_v7().to_string().parse().unwrap();
+        let source = Source::Image { reference: "example.com/team/app:1".parse().unwrap() };
+        let web = ProcessType::web();
+        let release = Release {
+            app: app.clone(),
+            number: ReleaseNumber(1),
+            artifact: artifact(id.clone()),
+            source: source.of_release(),
+            processes: [(web.clone(), None)].into(),
+            formation: Formation([(web, 1)].into()),
+            checks: Default::default(),
+            description: String::new(),
+            deployment: id.clone(),
+            created_at: UnixMillis(1),
+        };
+        let deployment = Deployment {
+            id: id.clone(),
+            app: app.clone(),
+            user,
+            source,
+            state: DeploymentState::Running,
+            stages: Vec::new(),
+            release: None,
+            failure: None,
+            created_at: UnixMillis(1),
+            ended_at: None,
+        };
+        let store = self.store();
+        store.create_app(&App::new(app.clone(), deployment.user.clone(), UnixMillis(1))).unwrap();
+        store.create_deployment(&deployment).unwrap();
+        store.prepare_release(&release, &EnvMap::new(), &id, &[]).unwrap();
+        store.commit_release(&app, release.number, &id, None, UnixMillis(2)).unwrap();
+        app
+    }
+
+    /// A container that an earlier agent has started.
+    pub(super) async fn container(&self, app: &str, release: u32) -> InstanceId {
+        let (app, process): (AppName, _) = (app.parse().unwrap(), ProcessType::web());
+        let spec = InstanceSpec {
+            id: InstanceId::compose(&app, &process, 1, release),
+            app,
+            release: ReleaseNumber(release),
+            process,
+            index: 1,
+            program: Program::Image { image: image(), command: None, port: 8080 },
+            env: EnvMap::new(),
+        };
+        self.engine.inner.start(&spec).await.unwrap();
+        spec.id
+    }
+
+    /// As the platform destroys an app.
+    pub(super) async fn destroy(&self, app: &AppName) {
+        self.store().destroy_app(app).unwrap();
+        self.deployer.destroy(app).await.unwrap();
+    }
+
+    /// How many endpoints the visitors of an app are led to; `None` without a route.
+    pub(super) fn endpoints(&self, app: &AppName) -> Option<usize> {
+        let routes = self.deployer.parts.proxy.routes();
+        routes.iter().find(|route| route.app == *app).map(|route| match &route.target {
+            Target::Endpoints(endpoints) | Target::Lambda(endpoints) => endpoints.len(),
+            Target::Static { .. } => 0,
+        })
+    }
+
+    /// How many processes run.
+    pub(super) async fn processes(&self) -> usize {
+        self.process.list().await.unwrap().len()
+    }
+
+    /// How many lines of an app's log hold this.
+    pub(super) fn lines_with(&self, app: &AppName, text: &str) -> usize {
+        let log = self.deployer.parts.logs.app(app).unwrap();
+        let (lines, _) = log.tail(1_000, &Filter::default()).unwrap();
+        lines.iter().filter(|(_, entry)| entry.text_lossy().contains(text)).count()
+    }
+}
+
+/// Waits for a value.
+pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let waited = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(LIMIT, waited).await.is_ok(), "{what}");
+}
+
+fn image() -> autostack_domain::Digest {
+    format!("sha256:{}", "0".repeat(64)).parse().unwrap()
+}
+
+/// Runs in the engine.
+pub(super) fn an_image(built_by: DeploymentId) -> Artifact {
+    Artifact::Image { built_by, image: image(), ports: vec![8080], is_lambda: false }
+}
+
+/// Runs as a process.
+pub(super) fn a_folder(built_by: DeploymentId) -> Artifact {
+    Artifact::Directory { built_by, launch: LaunchEnv::default(), static_site: None }
+}
