@@ -1,9 +1,15 @@
 //! Whether new releases are images or folders: what the settings say, and whether a container engine answers.
 
+use std::time::Duration;
+
 use autostack_base::settings::{BackendChoice, Settings};
 use autostack_engine::{AgentMark, Engine, EngineError, EngineHost, host};
+use tokio::time::timeout;
 
 use crate::agent::{AgentError, Layout};
+
+/// How long the engine may take to answer; one that hangs does not keep the agent from its start.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The engine that this agent works with; none where new releases are folders.
 ///
@@ -20,7 +26,7 @@ pub(crate) async fn choose(settings: &Settings, layout: &Layout) -> Result<Optio
         (BackendChoice::Process, _) => Ok(None),
         (BackendChoice::Docker, found) => {
             let engine = open(found.unwrap_or_else(host::docker_default))?;
-            report(engine.about().await.err());
+            report(ask(&engine).await.err());
             Ok(Some(engine))
         }
         (BackendChoice::Auto, None) if !was_used => {
@@ -30,9 +36,8 @@ pub(crate) async fn choose(settings: &Settings, layout: &Layout) -> Result<Optio
         (BackendChoice::Auto, found) => {
             let host = found.unwrap_or_else(host::docker_default);
             // Asked without leaving a mark: an engine that does not answer is not one that was used.
-            let asked =
-                Engine::new(host.clone(), AgentMark::random().map_err(AgentError::Runtime)?).about().await;
-            match asked {
+            let nobody = AgentMark::random().map_err(AgentError::Runtime)?;
+            match ask(&Engine::new(host.clone(), nobody)).await {
                 Err(error) if !was_used => {
                     let why = error.to_string();
                     tracing::warn!(why, next = error.hint(), "new releases run as processes");
@@ -45,6 +50,11 @@ pub(crate) async fn choose(settings: &Settings, layout: &Layout) -> Result<Optio
             }
         }
     }
+}
+
+async fn ask(engine: &Engine) -> Result<(), EngineError> {
+    let elapsed = |_| EngineError::TimedOut { operation: "say what it is", within: ANSWER_TIMEOUT };
+    timeout(ANSWER_TIMEOUT, engine.about()).await.map_err(elapsed)?.map(drop)
 }
 
 fn report(trouble: Option<EngineError>) {

@@ -4,8 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use autostack_domain::{Exit, InstanceId, InstanceSpec, Program};
+use autostack_engine::EngineError;
 use autostack_logs::BuildLog;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -15,6 +16,8 @@ use crate::{
 
 /// Pause between two looks whether an engine that is away has come back.
 const PING_PAUSE: Duration = Duration::from_millis(500);
+/// How long an engine may take to say what it runs before it counts as away: the processes do not wait for it longer.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The process runtime, and beside it a container engine where the host has one.
 pub struct Runtimes {
@@ -37,21 +40,23 @@ impl Runtimes {
         Self { process, engine }
     }
 
-    /// All instances that can be known now. Unlike [`Backend::list`] it does not fail for an engine that is away.
+    /// All instances that can be known now. Unlike [`Backend::list`] it does not fail for an engine that is away, hangs
+    /// or refuses.
     ///
     /// # Errors
-    /// When a runtime that answers cannot be asked.
+    /// When the process runtime cannot be asked, or the agent is going down.
     pub async fn listing(&self) -> Result<Listing, RuntimeError> {
         let mut observed = self.process.list().await?;
         let unreachable = match &self.engine {
             None => None,
-            Some(engine) => match engine.list().await {
-                Ok(more) => {
+            Some(engine) => match timeout(LISTING_TIMEOUT, engine.list()).await {
+                Ok(Ok(more)) => {
                     observed.extend(more);
                     None
                 }
-                Err(error) if error.is_engine_gone() => Some(error),
-                Err(error) => return Err(error),
+                Ok(Err(error @ RuntimeError::Engine { .. })) => Some(error),
+                Ok(Err(error)) => return Err(error),
+                Err(_elapsed) => Some(too_late()),
             },
         };
         observed.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
@@ -82,6 +87,11 @@ impl Runtimes {
             Some(_) | None => self.process.as_ref(),
         }
     }
+}
+
+fn too_late() -> RuntimeError {
+    let source = EngineError::TimedOut { operation: "list what it runs", within: LISTING_TIMEOUT };
+    RuntimeError::Engine { operation: "reach the container engine", source }
 }
 
 #[async_trait]
