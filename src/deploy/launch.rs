@@ -124,12 +124,13 @@ fn search_path(dir: &Path, inside: &[String], configured: Option<&[u8]>) -> Vec<
 
 /// Starts an instance; the failure says what the operator or the developer can do about it.
 pub(crate) async fn start(backend: &dyn Backend, spec: &InstanceSpec) -> Result<Started, Failure> {
-    backend.start(spec).await.map_err(|error| start_failure(&spec.dyno(), &error))
+    backend.start(spec).await.map_err(|error| start_failure(Stage::Start, &spec.dyno(), &error))
 }
 
-fn start_failure(dyno: &str, error: &RuntimeError) -> Failure {
+/// Why something of a release could not be started, at any stage that starts one.
+pub(crate) fn start_failure(stage: Stage, dyno: &str, error: &RuntimeError) -> Failure {
     if let RuntimeError::Engine { source, .. } = error {
-        return engine_failure(Stage::Start, source);
+        return engine_failure(stage, source);
     }
     let no_port = matches!(error, RuntimeError::NoPort { .. });
     let kind = if no_port { FailureKind::NoPort } else { FailureKind::Internal };
@@ -139,7 +140,7 @@ fn start_failure(dyno: &str, error: &RuntimeError) -> Failure {
         "look at the agent's log on the host, then push again"
     };
     let cause = autostack_base::error_chain(error);
-    Failure::new(Stage::Start, kind, format!("{dyno} could not be started: {cause}")).hint(hint)
+    Failure::new(stage, kind, format!("{dyno} could not be started: {cause}")).hint(hint)
 }
 
 #[cfg(test)]

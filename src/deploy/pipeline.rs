@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::{
     artifact::{self, Made},
     deployer::{Candidate, Job, Parts, Ready},
-    ending::{cancelled, end, internal, is_destroyed, store_failure},
+    ending::{cancelled, end, is_destroyed, store_failure},
     launch::{self, Launchable},
     plan::Slot,
     probe::Started,
@@ -134,7 +134,7 @@ async fn run_release_command(
     match ended {
         Some(Ok(exit)) if exit.is_success() => Ok(()),
         Some(Ok(exit)) => failed(FailureKind::ReleaseCommandFailed, format!("the release command {exit}")),
-        Some(Err(error)) => Err(internal(Stage::Release, &error)),
+        Some(Err(error)) => Err(launch::start_failure(Stage::Release, "the release command", &error)),
         None => {
             let cause = format!("the release command did not end within {} s", limit.as_secs());
             failed(FailureKind::TimedOut, cause)

@@ -42,7 +42,10 @@ const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 const NOTICE_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked where else an instance listens.
 const ELSEWHERE_LOOK_EVERY: Duration = Duration::from_secs(1);
-
+/// How long the engine may be away while an instance gets ready, before that is given up.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether the engine is there.
+const ENGINE_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a function may take to answer its first event: it is loaded by then.
 const FIRST_EVENT_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -68,15 +71,43 @@ pub(crate) async fn wait_until_ready(
 ) -> Result<SocketAddr, Failure> {
     let is_checking = AtomicBool::new(false);
     let passing = timeout(wait.limit, pass(parts, instance, wait, &is_checking));
-    tokio::select! {
+    let outcome = tokio::select! {
         biased;
         exit = parts.runtime.wait(&instance.spec.id) => Err(exited(instance, exit.unwrap_or(Exit::Unknown))),
+        () = engine_lost(parts, instance) => Err(engine_away(instance)),
         passed = passing => match passed {
             Ok(outcome) => outcome,
             Err(_) if is_checking.load(Ordering::Relaxed) => Err(still_checking(instance, wait)),
             Err(_) => Err(too_slow(parts, instance, wait).await),
         },
+    };
+    match outcome {
+        // Whatever was seen of it, its app is not to blame.
+        Err(_) if is_container(instance) && !parts.runtime.is_up() => Err(engine_away(instance)),
+        outcome => outcome,
     }
+}
+
+/// Resolves when the engine of a container stays away.
+async fn engine_lost(parts: &Parts, instance: &Started) {
+    if !is_container(instance) {
+        return std::future::pending().await;
+    }
+    let mut away_since = None;
+    while away_since.is_none_or(|since: Instant| since.elapsed() < ENGINE_PATIENCE) {
+        sleep(ENGINE_LOOK_EVERY).await;
+        away_since = (!parts.runtime.is_up()).then(|| away_since.unwrap_or_else(Instant::now));
+    }
+}
+
+fn is_container(instance: &Started) -> bool {
+    matches!(instance.spec.program, Program::Image { .. })
+}
+
+fn engine_away(instance: &Started) -> Failure {
+    let cause = format!("the container engine went away while {} got ready", instance.spec.dyno());
+    Failure::new(Stage::Health, FailureKind::EngineUnavailable, cause)
+        .hint("once the engine is back, push again")
 }
 
 async fn pass(
@@ -302,7 +333,7 @@ fn exited(instance: &Started, exit: Exit) -> Failure {
         Exit::Code(126 | 127) => {
             failure.hint("the command was not found or cannot be run: correct the Procfile or the start script, then push again")
         }
-        Exit::OutOfMemory { .. } => failure.hint("make the app use less memory, or raise runtime.memory_max, then push again"),
+        Exit::OutOfMemory { .. } => failure.hint("make the app use less memory, or raise runtime.memory_bytes_max, then push again"),
         Exit::Code(_) | Exit::Signal(_) | Exit::Unknown => {
             failure.hint("run the same command on your machine, correct what it shows, then push again")
         }
@@ -343,7 +374,7 @@ async fn too_slow(parts: &Parts, instance: &Started, wait: &Wait<'_>) -> Failure
 fn is_shut_in(instance: &Started, others: &[SocketAddr]) -> bool {
     let port = own_port(instance);
     let shut_in = |address: &SocketAddr| address.ip().is_loopback() && address.port() == port;
-    matches!(instance.spec.program, Program::Image { .. }) && others.iter().all(shut_in)
+    is_container(instance) && others.iter().all(shut_in)
 }
 
 fn elsewhere(instance: &Started, others: &[SocketAddr]) -> Failure {
@@ -359,7 +390,7 @@ fn elsewhere(instance: &Started, others: &[SocketAddr]) -> Failure {
             "{dyno} listens on {}, not on the port in its environment variable PORT ({port})",
             list(others)
         );
-        let hint = if matches!(instance.spec.program, Program::Image { .. }) {
+        let hint = if is_container(instance) {
             "read the port from PORT, or EXPOSE the port that it listens on in the Dockerfile, then push again"
         } else {
             "read the port from PORT instead of writing it into the code, then push again"
