@@ -30,7 +30,9 @@ impl Desk {
     }
 
     async fn serve(&self, call: Call) -> Result<u8, Refusal> {
-        tracing::debug!(peer = %call.peer, by = call.actor.name, command = call.command, "ssh command");
+        // Its arguments may be secrets: passwords, values of config.
+        let command = call.command.as_deref().and_then(|line| line.split_whitespace().next());
+        tracing::debug!(peer = %call.peer, by = call.actor.name, command, "ssh command");
         if let Some(asked) = call.command.as_deref().and_then(parse_exec) {
             let (service, app) = asked?;
             return git::serve(&self.platform, service, &app, call).await;
