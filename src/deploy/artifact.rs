@@ -108,12 +108,11 @@ async fn of_registry(
         .pull(reference, auth, &say_to(job), &job.cancel)
         .await
         .map_err(|error| engine_failure(Stage::Source, &error))?;
-    check_cancelled(job, work)?;
     let pinned = match image.digest_for(reference) {
         Some(digest) => reference.with_digest(digest),
         None => reference.clone(),
     };
-    keep(engine, &image, pinned, job).await
+    keep(engine, &image, pinned, job, work).await
 }
 
 async fn of_archive(
@@ -132,11 +131,12 @@ async fn of_archive(
         .load(bytes, &say_to(job), &job.cancel)
         .await
         .map_err(|error| engine_failure(Stage::Source, &error))?;
-    check_cancelled(job, work)?;
     match loaded.as_slice() {
-        [image] => keep(engine, image, reference.clone(), job).await,
+        [image] => keep(engine, image, reference.clone(), job, work).await,
         several => {
-            for image in several.iter().filter(|image| image.tags.is_empty()) {
+            // One that has a name, or was pulled by its digest, was there before.
+            let is_new = |image: &&ImageFacts| image.tags.is_empty() && image.repo_digests.is_empty();
+            for image in several.iter().filter(is_new) {
                 // What somebody else's container uses stays.
                 let _in_use = engine.remove_image(image.id.as_str()).await;
             }
@@ -163,9 +163,12 @@ async fn keep(
     image: &ImageFacts,
     reference: ImageReference,
     job: &Job,
+    work: &Workspace,
 ) -> Result<Made, Failure> {
     let name = engine.image_name(&job.app, &job.id);
     engine.adopt(image, &name).await.map_err(|error| engine_failure(Stage::Source, &error))?;
+    // Only now, when it has a name by which it can be removed.
+    check_cancelled(job, work)?;
     let is_lambda = autostack_builder::is_lambda(image);
     if is_lambda {
         job.log.detail("It is a function for AWS Lambda: requests become events");
