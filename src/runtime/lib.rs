@@ -31,5 +31,5 @@ pub use backend::{Backend, InstanceState, LocalBackend, Observed, RuntimeError, 
 pub use docker::{ContainerLimits, DockerBackend, DockerOptions};
 pub use exec::{ExecEnds, ExecRequest, ExecSession, TerminalSize};
 pub use memory::MemoryBackend;
-pub use runtimes::{Listing, Runtimes};
 pub use process::{ProcessBackend, ShimCommand, shim_main};
+pub use runtimes::{Listing, Runtimes};

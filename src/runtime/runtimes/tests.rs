@@ -194,7 +194,7 @@ async fn an_engine_that_is_away_hides_no_process() {
     world.engine.is_away.store(true, Ordering::SeqCst);
     assert!(!world.both.is_up());
     let listing = world.both.listing().await.unwrap();
-    assert_eq!(ids(&listing.observed), [here.id.clone()]);
+    assert_eq!(ids(&listing.observed), std::slice::from_ref(&here.id));
     assert!(listing.unreachable.is_some_and(|why| why.is_engine_gone()));
     for refused in [
         world.both.list().await.map(drop),
