@@ -28,6 +28,9 @@ pub enum Command {
         /// Exit after the check: 0 when the app answered, else 1
         #[arg(long)]
         once: bool,
+        /// Build the app into an image and run it as a container, with the container engine of this host
+        #[arg(long)]
+        docker: bool,
     },
     /// Say what is wrong in a settings file; exit 0 or 2
     CheckConfig {

@@ -1,6 +1,8 @@
 //! `autostack demo`: the main job in one command. A fresh agent on free loopback ports, a key, a sample app, the real
 //! `git push` over the real `ssh`, the live URL and the answer it gave. What it made is gone when it ends.
 
+mod containers;
+
 use std::{
     fs,
     io::{self, Write},
@@ -12,6 +14,7 @@ use std::{
 
 use autostack_base::{error_chain, settings::Sources};
 use autostack_domain::{AppName, Invalid, Line, permission::Actor};
+use autostack_engine::EngineError;
 use autostack_platform::{Addresses, PlatformError};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,8 +23,9 @@ use tokio::{
     time::timeout,
 };
 
+use self::containers::Containers;
 use crate::{
-    agent::{self, Agent, AgentError, StopSignals},
+    agent::{self, Agent, AgentError, Layout, StopSignals},
     sockets::Passed,
     terminal,
 };
@@ -69,6 +73,17 @@ const SAMPLES: [Sample; 3] = [
     },
 ];
 
+/// What is pushed where there is an engine.
+const DOCKERFILE: Sample = Sample {
+    needs: None,
+    what: "an app with a Dockerfile",
+    edit: "www/index.html",
+    files: &[
+        ("Dockerfile", include_str!("../tests/fixtures/demo/docker/Dockerfile")),
+        ("www/index.html", include_str!("../tests/fixtures/demo/docker/www/index.html")),
+    ],
+};
+
 /// Why the demo did not show what it should.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
@@ -86,14 +101,32 @@ enum DemoError {
     Run { program: &'static str, source: io::Error },
     #[error("{command} failed")]
     Failed { command: String },
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(
+        "the demo has nothing to build on: the engine has no image busybox, and this host no static busybox"
+    )]
+    NoBase(#[source] EngineError),
     #[error("interrupted before the app had answered; what the demo made is removed")]
     Interrupted,
     #[error("the app did not answer at {url}: {why}")]
     NoAnswer { url: String, why: String },
 }
 
-/// Runs the demo. With `once` it ends after the check: 0 when the app answered, else 1.
-pub fn run(once: bool) -> ExitCode {
+impl DemoError {
+    /// What to try next.
+    fn hint(&self) -> Option<String> {
+        match self {
+            DemoError::Engine(error) => Some(error.hint()).filter(|hint| !hint.is_empty()),
+            DemoError::NoBase(_) => Some("apt-get install busybox-static".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the demo. With `once` it ends after the check: 0 when the app answered, else 1. With `docker` the app is built
+/// into an image and runs as a container.
+pub fn run(once: bool, docker: bool) -> ExitCode {
     if std::env::var_os("AUTOSTACK_LOG").is_some() {
         // Whoever asks for the agent's log sees it between the lines.
         if let Err(error) = autostack_base::telemetry::init() {
@@ -101,32 +134,46 @@ pub fn run(once: bool) -> ExitCode {
             return ExitCode::from(2);
         }
     }
-    let outcome = agent::block_on(async { Ok(show(once).await) });
+    let outcome = agent::block_on(async { Ok(show(once, docker).await) });
     match outcome.map_err(DemoError::from).and_then(|shown| shown) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::trouble(&error_chain(&error), None);
+            terminal::trouble(&error_chain(&error), error.hint().as_deref());
             ExitCode::FAILURE
         }
     }
 }
 
-async fn show(once: bool) -> Result<(), DemoError> {
+async fn show(once: bool, docker: bool) -> Result<(), DemoError> {
     // Before anything is made: an early Ctrl-C cleans up too.
     let mut stop = StopSignals::listen()?;
     let place = Place::make()?;
-    let agent = start_agent(&place).await?;
+    let containers = tokio::select! {
+        found = find_containers(&place, docker) => found?,
+        () = stop.received() => return Err(DemoError::Interrupted),
+    };
+    let agent = start_agent(&place, containers.as_ref()).await?;
     let shown = tokio::select! {
-        shown = push_and_look(&place, &agent, once) => shown,
+        shown = push_and_look(&place, &agent, containers.as_ref(), once) => shown,
         () = stop.received() => Err(DemoError::Interrupted),
     };
     if shown.is_ok() && !once {
         stop.received().await;
         terminal::say(&Line::step("Cleaning up"));
     }
-    let cleaned = clean_up(agent).await;
+    let mut cleaned = clean_up(agent).await;
+    if let Some(containers) = containers {
+        cleaned = cleaned.and(containers.clean_up().await);
+    }
     drop(place);
     shown.and(cleaned)
+}
+
+async fn find_containers(place: &Place, docker: bool) -> Result<Option<Containers>, DemoError> {
+    if !docker {
+        return Ok(None);
+    }
+    Containers::find(&Layout::new(&place.data()).engine_mark()).await.map(Some)
 }
 
 /// The demo's folder; removed with everything in it when dropped.
@@ -143,6 +190,11 @@ impl Place {
     fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
+
+    /// The agent's data directory.
+    fn data(&self) -> PathBuf {
+        self.path("data")
+    }
 }
 
 impl Drop for Place {
@@ -153,9 +205,9 @@ impl Drop for Place {
     }
 }
 
-async fn start_agent(place: &Place) -> Result<Agent, DemoError> {
+async fn start_agent(place: &Place, containers: Option<&Containers>) -> Result<Agent, DemoError> {
     terminal::say(&Line::step("Starting a fresh agent on loopback"));
-    let data = place.path("data");
+    let data = place.data();
     let settings = [
         ("AUTOSTACK_DATA_DIR", data.as_os_str().to_owned()),
         ("AUTOSTACK_SSH__LISTEN", "127.0.0.1:0".into()),
@@ -163,7 +215,16 @@ async fn start_agent(place: &Place) -> Result<Agent, DemoError> {
         ("AUTOSTACK_API__LISTEN", "127.0.0.1:0".into()),
         ("AUTOSTACK_DEPLOY__STOP_TIMEOUT", "5s".into()),
     ];
-    let settings = settings.map(|(name, value)| (name.into(), value));
+    let runs = match containers {
+        Some(containers) => {
+            vec![
+                ("AUTOSTACK_RUNTIME__BACKEND", "docker".into()),
+                ("AUTOSTACK_DOCKER__HOST", containers.host().into()),
+            ]
+        }
+        None => vec![("AUTOSTACK_RUNTIME__BACKEND", "process".into())],
+    };
+    let settings = settings.into_iter().chain(runs).map(|(name, value)| (name.into(), value));
     let sources = Sources::new(None, settings, nix::unistd::geteuid().is_root());
     let agent = Agent::start(sources, Passed::none()).await?;
     let Addresses { ssh, http, .. } = agent.addresses();
@@ -174,13 +235,18 @@ async fn start_agent(place: &Place) -> Result<Agent, DemoError> {
     Ok(agent)
 }
 
-async fn push_and_look(place: &Place, agent: &Agent, once: bool) -> Result<(), DemoError> {
+async fn push_and_look(
+    place: &Place,
+    agent: &Agent,
+    containers: Option<&Containers>,
+    once: bool,
+) -> Result<(), DemoError> {
     terminal::say(&Line::step("Making a key and letting it in"));
     make_key(place, agent).await?;
-    let sample = choose_sample();
+    let sample = if containers.is_some() { &DOCKERFILE } else { choose_sample() };
     let because = sample.needs.map_or_else(String::new, |program| format!(" (this host has {program})"));
     terminal::say(&Line::step(format!("Making {}{because} and committing it", sample.what)));
-    let repository = make_repository(place, sample).await?;
+    let repository = make_repository(place, sample, containers).await?;
     terminal::say(&Line::step(format!("git push autostack main   # the remote is autostack:{APP}")));
     let began = Instant::now();
     git(&repository, &["push", "autostack", "main"]).await?;
@@ -227,15 +293,24 @@ fn choose_sample() -> &'static Sample {
     SAMPLES.iter().find(fits).unwrap_or(&SAMPLES[SAMPLES.len() - 1])
 }
 
-async fn make_repository(place: &Place, sample: &Sample) -> Result<PathBuf, DemoError> {
+async fn make_repository(
+    place: &Place,
+    sample: &Sample,
+    containers: Option<&Containers>,
+) -> Result<PathBuf, DemoError> {
     let repository = place.path(APP);
-    fs::create_dir(&repository).map_err(|source| DemoError::File {
-        what: "cannot make folder",
-        path: repository.clone(),
-        source,
-    })?;
     for (name, text) in sample.files {
-        write(&repository.join(name), text)?;
+        let path = repository.join(name);
+        let folder = path.parent().unwrap_or(&repository).to_owned();
+        fs::create_dir_all(&folder).map_err(|source| DemoError::File {
+            what: "cannot make folder",
+            path: folder,
+            source,
+        })?;
+        write(&path, text)?;
+    }
+    if let Some(containers) = containers {
+        containers.prepare(&repository)?;
     }
     let ssh = format!("ssh -F {}", place.path("ssh_config").display());
     let remote = format!("autostack:{APP}");

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     }
     match Cli::parse().command {
         Command::Serve { config } => agent::serve(config),
-        Command::Demo { once } => demo::run(once),
+        Command::Demo { once, docker } => demo::run(once, docker),
         Command::CheckConfig { file } => check_config::run(&file),
         Command::Admin { config, command } => admin::run(config, command),
         Command::Hook { name } => hook::run(name),

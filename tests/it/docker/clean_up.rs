@@ -1,8 +1,10 @@
 //! What is no longer needed goes; what is not the agent's own is never touched.
 
+use std::collections::BTreeSet;
+
 use crate::world::{
     Docker, Options, World, apps,
-    engine::{BUSYBOX, Made},
+    engine::{BUSYBOX, Container, DEBIAN, Made},
     soon,
 };
 
@@ -52,14 +54,16 @@ impl<'d> Foreign<'d> {
     }
 
     /// Everything of it, with its state.
-    fn seen(&self) -> Vec<String> {
+    fn seen(&self) -> [BTreeSet<String>; 4] {
         let name = format!("name={}", self.name);
-        let images = self.docker.ok(&["images", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"]);
-        let images = images.lines().filter(|line| line.contains(&self.name)).collect::<Vec<_>>().join("\n");
-        vec![
-            self.docker.ok(&["ps", "--all", "--filter", &name, "--format", "{{.ID}} {{.Names}} {{.State}}"]),
-            self.docker.ok(&["network", "ls", "--filter", &name, "--format", "{{.ID}} {{.Name}}"]),
-            self.docker.ok(&["volume", "ls", "--filter", &name, "--format", "{{.Name}}"]),
+        let lines =
+            |words: &[&str]| self.docker.ok(words).lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        let mut images = lines(&["images", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"]);
+        images.retain(|line| line.contains(&self.name));
+        [
+            lines(&["ps", "--all", "--filter", &name, "--format", "{{.ID}} {{.Names}} {{.State}}"]),
+            lines(&["network", "ls", "--filter", &name, "--format", "{{.ID}} {{.Name}}"]),
+            lines(&["volume", "ls", "--filter", &name, "--format", "{{.Name}}"]),
             images,
         ]
     }
@@ -126,32 +130,36 @@ fn an_app_of_containers_is_destroyed_without_a_trace() {
     assert_eq!(world.get("shop", "/").body, "again", "the name is free again");
 }
 
+/// A web server that answers with a word, in an image that has Python to look around with.
+fn python(word: &str) -> apps::Files {
+    let command = "CMD cd /www && exec python3 -m http.server 8080";
+    vec![
+        ("Dockerfile", format!("FROM {DEBIAN}\nCOPY www /www\nEXPOSE 8080\n{command}\n")),
+        ("www/index.html", word.into()),
+    ]
+}
+
 #[test]
 fn e7_apps_cannot_reach_each_other_nor_the_agent() {
     let world = World::with_docker();
     let ada = world.developer("ada");
-    ada.app_of(apps::dockerfile("one")).push("one").accepted();
-    ada.app_of(apps::dockerfile("two")).push("two").accepted();
+    ada.app_of(python("one")).push("one").accepted();
+    ada.app_of(python("two")).push("two").accepted();
     let (one, two) = (world.container("one"), world.container("two"));
-    let addresses = world.docker().ok(&[
-        "inspect",
-        "--format",
-        "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Gateway}}{{end}}",
-        &two.id,
-    ]);
-    let (address, _) = addresses.split_once(' ').unwrap();
-    assert!(
-        world.inside(&two, &format!("wget -q -T 3 -O - http://{address}:8080/")).contains("two"),
-        "it is there"
-    );
-    let reached = |what: &str| {
-        let fetch = format!("wget -q -T 3 -O - http://{what}/ >/dev/null 2>&1 && echo reached || echo not");
-        world.inside(&one, &fetch)
+    let of = |container: &Container, field: &str| {
+        let format = format!("{{{{range .NetworkSettings.Networks}}}}{{{{.{field}}}}}{{{{end}}}}");
+        world.docker().ok(&["inspect", "--format", &format, &container.id])
     };
-    assert_eq!(reached(&format!("{address}:8080")), "not", "another app");
-    assert_eq!(reached("two:8080"), "not", "another app by name");
-    assert_eq!(reached("127.0.0.1:8000"), "not", "the agent's API on loopback");
-    assert_eq!(reached(&world.http().to_string()), "not", "the agent's proxy on loopback");
+    let reached = |from: &Container, host: &str, port: u16| {
+        let connect = format!("socket.create_connection((\"{host}\", {port}), 2)");
+        world.docker().run(&["exec", &from.id, "python3", "-c", &format!("import socket; {connect}")]).code
+            == Some(0)
+    };
+    let address = of(&two, "IPAddress");
+    assert!(reached(&two, &address, 8080), "it is there");
+    assert!(!reached(&one, &address, 8080), "another app, by its address");
+    assert!(!reached(&one, "two", 8080), "another app, by its name");
+    assert!(!reached(&one, "127.0.0.1", world.http().port()), "the loopback of the host");
 }
 
 #[test]
