@@ -2,12 +2,13 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use nix::{
+    mount::{MntFlags, umount2},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -124,17 +125,55 @@ impl PrivateEngine {
         }
     }
 
-    /// The containerd that it started is a child of its own, and survives a kill.
+    /// The containerd that it started is a child of its own. It ends with it, but a moment later, and as long as
+    /// its process is there, dead or alive, the next dockerd takes it for its own.
     fn end_containerd(&self) {
         let file = self.path("exec/containerd/containerd.pid");
         let Some(id) = fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<u32>().ok()) else {
             return;
         };
-        // Its id may be another's by now; its command line tells.
-        let ours = self.dir.path().display().to_string();
+        let deadline = std::time::Instant::now() + STOP_TIMEOUT;
+        while std::time::Instant::now() < deadline {
+            match fs::read(format!("/proc/{id}/cmdline")) {
+                // It has ended, and its parent has not heard yet.
+                Ok(command) if command.is_empty() => {}
+                Ok(command) if self.is_named_in(&command) => terminate(id),
+                // Its id is another's by now, or nobody's.
+                Ok(_) | Err(_) => return,
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends the containers that it left behind when it was killed for good.
+    fn end_containers(&self) {
+        for shim in processes().into_iter().filter(|id| self.is_ours(*id)) {
+            let children =
+                fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap_or_default();
+            let children = children.split_ascii_whitespace().filter_map(|id| id.parse().ok());
+            for id in children.chain([shim]) {
+                let _may_have_ended = kill(pid(id), Signal::SIGKILL);
+            }
+        }
+    }
+
+    fn is_ours(&self, id: u32) -> bool {
         let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&command).contains(&ours) {
-            terminate(id);
+        command.windows(15).any(|word| word == b"containerd-shim") && self.is_named_in(&command)
+    }
+
+    fn is_named_in(&self, command: &[u8]) -> bool {
+        String::from_utf8_lossy(command).contains(&*self.dir.path().to_string_lossy())
+    }
+
+    /// Lets go of the file systems of its containers, which keep the folder from being removed.
+    fn unmount(&self) {
+        let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let ours = self.dir.path();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+        // What was mounted last lies on top.
+        for point in points.filter(|point| point.starts_with(ours)).collect::<Vec<_>>().into_iter().rev() {
+            let _may_be_gone = umount2(point, MntFlags::MNT_DETACH);
         }
     }
 
@@ -154,7 +193,14 @@ impl Drop for PrivateEngine {
             }
         }
         self.kill();
+        self.end_containers();
+        self.unmount();
     }
+}
+
+fn processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 fn terminate(id: u32) {

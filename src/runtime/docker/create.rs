@@ -94,8 +94,7 @@ impl Recipe<'_> {
     pub(super) fn body(&self, engine: &Engine, about: &About) -> Result<ContainerCreateBody, RuntimeError> {
         let program = ImageProgram::of(self.spec)?;
         let port = format!("{}/tcp", program.port);
-        let line =
-            program.command.map(|line| vec!["/bin/sh".to_owned(), "-c".to_owned(), patient(line)]);
+        let line = program.command.map(|line| vec!["/bin/sh".to_owned(), "-c".to_owned(), patient(line)]);
         Ok(ContainerCreateBody {
             image: Some(program.image.to_string()),
             // An entry point of ours drops the command of the image, too.

@@ -80,7 +80,7 @@ pub(super) async fn exec(
     let (input, output) = begin(inner, &instance, &exec, is_terminal).await?;
     let (session, ends) = ExecSession::new(&request);
     let running = Running { inner: Arc::clone(inner), instance, exec, mark };
-    inner.tasks.spawn("exec", running.to_the_end(input, output, ends));
+    inner.tasks.spawn("exec", running.accompany(input, output, ends));
     Ok(session)
 }
 
@@ -190,7 +190,7 @@ struct Running {
 }
 
 impl Running {
-    async fn to_the_end(self, input: Input, mut output: Output, ends: ExecEnds) {
+    async fn accompany(self, input: Input, mut output: Output, ends: ExecEnds) {
         let ExecEnds { stdin, output: pieces, size, exit, end } = ends;
         let over = CancellationToken::new();
         let is_terminal = size.borrow().is_some();

@@ -104,7 +104,6 @@ pub(super) fn spec_of(container: &ContainerInspectResponse) -> Option<InstanceSp
 #[cfg(test)]
 mod tests {
     use autostack_domain::{ProcessType, Program, ReleaseNumber};
-    use autostack_engine::EngineHost;
 
     use super::*;
 
@@ -128,7 +127,7 @@ mod tests {
     }
 
     fn engine() -> Engine {
-        Engine::new(EngineHost::docker_default(), AgentMark::random().unwrap())
+        Engine::new("unix:///nowhere/docker.sock".parse().unwrap(), AgentMark::random().unwrap())
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Networks {
             {
                 Err(error) if error.is_not_found() => {}
                 Err(error) if is_in_use(&error) => {
-                    tracing::info!(%app, "the app's network is kept: others use it")
+                    tracing::info!(%app, "the app's network is kept: others use it");
                 }
                 removed => removed?,
             }

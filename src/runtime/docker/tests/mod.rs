@@ -1,1 +1,11 @@
-//! The backend against a real engine.
+//! The backend against real engines.
+
+mod adoption;
+mod contract;
+mod engine_lost;
+mod isolation;
+mod limits;
+mod one_off;
+mod output;
+mod refusals;
+mod world;
