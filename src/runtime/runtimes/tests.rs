@@ -222,6 +222,6 @@ async fn an_engine_that_comes_back_is_noticed() {
         world.engine.is_away.store(false, Ordering::SeqCst);
     };
     let both = async { tokio::join!(world.both.engine_reachable(), back) };
-    tokio::time::timeout(20 * PING_PAUSE, both).await.unwrap();
+    timeout(20 * PING_PAUSE, both).await.unwrap();
     world.both.ping().await.unwrap();
 }
