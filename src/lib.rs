@@ -30,8 +30,8 @@
 //!
 //! `ssh` authenticates a key → `platform::push::begin_push` allows it and starts `git receive-pack` → git keeps the pack
 //! in quarantine and runs `hooks/pre-receive` → [`hook`] → `local` → `platform::push::pre_receive` → the owner task of the
-//! app (`deploy::owner`) → `deploy::pipeline`: source, detect, build, release, start, health: the release is *prepared* → git
-//! moves the ref and runs `post-receive` → `deploy::owner` commits: recorded, route replaced, old instances drained.
+//! app (`deploy::owner`) → `deploy::pipeline`: source, detect, build (`deploy::artifact`: a folder or an image), release,
+//! start, health: the release is *prepared* → git moves the ref and runs `post-receive` → `deploy::owner` commits: recorded, route replaced, old instances drained.
 //!
 //! # The way of a request
 //!
@@ -41,8 +41,8 @@
 //! # Here
 //!
 //! [`cli`] is the grammar of the command line; [`agent`] is start-up and shut-down as one readable list; [`sockets`] are
-//! the listeners, systemd's or our own; `engine_choice` is whether releases are images; [`demo`] is the main job in one command; [`hook`], [`admin`] and [`check_config`]
-//! are the short-lived commands.
+//! the listeners, systemd's or our own; `engine_choice` is whether new releases are images; [`demo`] is the main job in
+//! one command; [`hook`], [`admin`] and [`check_config`] are the short-lived commands.
 
 pub mod admin;
 pub mod agent;
