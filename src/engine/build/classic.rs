@@ -6,18 +6,21 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use autostack_base::tasks::Tasks;
-use autostack_domain::FailureKind;
+use autostack_domain::{Digest, FailureKind};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http_body_util::StreamBody;
 use hyper::{body::Frame, header};
+use tokio::time;
 
 use super::{
     budget::{BUILD_CPU_SHARES, CPU_PERIOD_US, quota_us},
     context::{Extra, stream_of},
+    diagnose::instruction,
     error::BuildError,
     progress::FailedStep,
     request::{Build, Unenforced},
@@ -46,6 +49,49 @@ pub(crate) fn refuse_what_it_cannot(build: &Build<'_>) -> Result<(), BuildError>
     let message = format!("the classic builder cannot give secrets to a build ({})", names.join(", "));
     Err(BuildError::new(FailureKind::BuildFailed, message)
         .hint("use an engine with BuildKit (Docker 20.10 or newer) and docker.builder = auto, or build without secrets"))
+}
+
+/// How often an image is tried to be removed that the engine still uses, and the pause between.
+const REMOVALS_MAX: usize = 5;
+const REMOVAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the builder leaves behind carries neither a label nor a name, and nobody would ever find it again. After a
+/// build that went well, the end of each stage but the last gets a name of ours: it is the cache of the next build,
+/// and goes with the next clean-up.
+pub(crate) async fn name_stages(engine: &Engine, build: &Build<'_>, stages: &[String]) {
+    let Some((_, before)) = stages.split_last() else { return };
+    for (number, id) in before.iter().enumerate() {
+        let Some(image) = nameless(engine, id).await else { continue };
+        let name = format!("{}-stage-{number}", build.tag);
+        if let Err(error) = engine.tag(&image, &name).await {
+            tracing::warn!(%error, name, "a stage of a build has no name and stays");
+        }
+    }
+}
+
+/// After a build that did not go well, the ends of its stages are removed, once the engine lets go of them.
+pub(crate) fn remove_stages(engine: &Engine, stages: Vec<String>) {
+    let engine = engine.clone();
+    // Behind the scenes: a cancel does not wait for it.
+    drop(Tasks::new().spawn("stages of a failed build", async move {
+        for _attempt in 0..REMOVALS_MAX {
+            let mut is_left = false;
+            for id in &stages {
+                let Some(image) = nameless(&engine, id).await else { continue };
+                is_left |= engine.remove_image(image.as_str()).await.is_err();
+            }
+            if !is_left {
+                return;
+            }
+            time::sleep(REMOVAL_PAUSE).await;
+        }
+    }));
+}
+
+/// The image, as long as nobody has given it a name: then it is somebody's.
+async fn nameless(engine: &Engine, id: &str) -> Option<Digest> {
+    let facts = engine.inspect_image(id).await.ok().flatten()?;
+    (facts.tags.is_empty() && facts.repo_digests.is_empty()).then_some(facts.id)
 }
 
 /// What cannot be limited here.
@@ -128,6 +174,8 @@ pub(crate) struct ClassicProgress<'a> {
     current: Option<FailedStep>,
     printed: Printed,
     is_line_open: bool,
+    /// The last image of each stage that has made one of its own, by its short id.
+    stages: Vec<Option<String>>,
     /// What the builder warns of.
     pub(crate) warnings: Vec<String>,
 }
@@ -137,7 +185,14 @@ const ERROR_COLOUR: (&str, &str) = ("\u{1b}[91m", "\u{1b}[0m");
 
 impl<'a> ClassicProgress<'a> {
     pub(crate) fn new(say: &'a Say<'a>) -> Self {
-        Self { say, current: None, printed: Printed::default(), is_line_open: false, warnings: Vec::new() }
+        Self {
+            say,
+            current: None,
+            printed: Printed::default(),
+            is_line_open: false,
+            stages: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// The step that was begun last, with the last lines of its command.
@@ -146,9 +201,26 @@ impl<'a> ClassicProgress<'a> {
         Some(FailedStep { tail: self.printed.evidence(), ..step })
     }
 
+    /// The images on which the stages ended so far, by their short ids.
+    pub(crate) fn stages(&self) -> Vec<String> {
+        self.stages.iter().flatten().cloned().collect()
+    }
+
+    fn note_image(&mut self, text: &str) {
+        let is_from = self.current.as_ref().is_none_or(|step| instruction(&step.name).starts_with("FROM "));
+        let id = text.trim_end().strip_prefix(" ---> ").filter(|id| is_id(id) && !is_from);
+        if let (Some(id), Some(stage)) = (id, self.stages.last_mut()) {
+            *stage = Some(id.to_owned());
+        }
+    }
+
     fn take(&mut self, line: &BuildLine) {
         let text = line.stream.as_str();
+        self.note_image(text);
         if let Some(step) = step(text) {
+            if instruction(&step).starts_with("FROM ") {
+                self.stages.push(None);
+            }
             self.close_line();
             (self.say)(Output::Step(&step));
             self.current = Some(FailedStep { name: step, error: String::new(), tail: Vec::new() });
@@ -194,10 +266,13 @@ fn step(text: &str) -> Option<String> {
     is_number.then(|| format!("[{number}] {}", instruction.trim()))
 }
 
+fn is_id(text: &str) -> bool {
+    text.len() >= 12 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// What the builder says about itself.
 fn is_noise(text: &str) -> bool {
     let text = text.trim_end();
-    let is_id = |id: &str| id.len() >= 12 && id.bytes().all(|b| b.is_ascii_hexdigit());
     let names_id =
         [" ---> Running in ", " ---> ", "--> ", "Removing intermediate container ", "Successfully built "];
     text.is_empty() && text.len() == text.trim_start().len()

@@ -129,6 +129,10 @@ impl Engine {
         let mut progress = ClassicProgress::new(say);
         let labels = self.labels_of(build);
         let outcome = clock.ended(classic::build(self, build, script, &labels, &mut progress)).await;
+        match &outcome {
+            Ok(()) => classic::name_stages(self, build, &progress.stages()).await,
+            Err(_) => classic::remove_stages(self, progress.stages()),
+        }
         Ended {
             step: progress.current(),
             outcome,

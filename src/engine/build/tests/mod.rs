@@ -6,6 +6,7 @@ mod cancel;
 mod differential;
 mod failures;
 mod images;
+mod leftovers;
 mod secrets;
 
 use std::{
