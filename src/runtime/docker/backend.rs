@@ -48,7 +48,7 @@ const SHELLS_MAX: usize = 1_000;
 /// Runs instances as containers of an engine. Dropping it stops following them; they run on.
 #[derive(Debug)]
 pub struct DockerBackend {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]

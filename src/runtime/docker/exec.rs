@@ -115,13 +115,13 @@ fn ended_or(instance: &Instance, error: EngineError) -> RuntimeError {
     }
 }
 
-/// What a command of the agent's own says on its standard output, run beside an instance.
+/// What a command of the agent's own says on its standard output, run beside an instance, and how it ends.
 pub(super) async fn said_by(
     inner: &Inner,
     instance: &Instance,
     command: Vec<String>,
     bytes_max: usize,
-) -> Result<Vec<u8>, RuntimeError> {
+) -> Result<(Vec<u8>, Exit), RuntimeError> {
     let config = ExecConfig {
         attach_stdout: Some(true),
         attach_stderr: Some(true),
@@ -147,13 +147,7 @@ pub(super) async fn said_by(
         })
     };
     let said = timeout(OWN_COMMAND_TIMEOUT, reading).await.map_err(elapsed)??;
-    match exit(inner, &exec).await? {
-        Exit::Code(0) => Ok(said),
-        exit => Err(RuntimeError::Start {
-            id: instance.spec.id.clone(),
-            why: format!("a command that the agent needs there {exit}"),
-        }),
-    }
+    Ok((said, exit(inner, &exec).await?))
 }
 
 /// How a command ended whose output has.
@@ -263,16 +257,7 @@ impl Running {
         if is_local && self.kill_on_host().await {
             return;
         }
-        let command = ["/bin/sh", "-c", KILL_SCRIPT, &self.mark].map(str::to_owned).to_vec();
-        if let Err(error) = said_by(&self.inner, &self.instance, command, 0).await
-            && self.instance.is_running()
-        {
-            tracing::warn!(
-                instance = %self.instance.spec.id,
-                error = error_chain(&error),
-                "a command beside it may have left processes"
-            );
-        }
+        kill_inside(&self.inner, &self.instance, &self.mark).await;
     }
 
     async fn kill_on_host(&self) -> bool {
@@ -285,6 +270,20 @@ impl Running {
             self.inner.tasks.blocking("kill exec", move || host::kill_marked(&container, &mark)).await;
         matches!(killed, Ok(Ok(true)))
     }
+}
+
+/// Kills what carries a mark from within the container.
+pub(super) async fn kill_inside(inner: &Inner, instance: &Instance, mark: &str) {
+    let command = ["/bin/sh", "-c", KILL_SCRIPT, mark].map(str::to_owned).to_vec();
+    let killed = said_by(inner, instance, command, 0).await;
+    let trouble = match &killed {
+        Ok((_, exit)) if exit.is_success() => return,
+        // The container has ended, and all in it.
+        _ if !instance.is_running() => return,
+        Ok((_, exit)) => exit.to_string(),
+        Err(error) => error_chain(error),
+    };
+    tracing::warn!(instance = %instance.spec.id, trouble, "a command beside it may have left processes");
 }
 
 /// Writes what comes to the input of a command, and ends it.

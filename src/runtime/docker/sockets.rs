@@ -36,9 +36,15 @@ async fn on_host(inner: &Inner, instance: &Instance) -> Result<Option<String>, R
     looked.map_err(|_lost| RuntimeError::Interrupted { operation: "listening" })
 }
 
-async fn inside(inner: &Inner, instance: &Instance) -> Result<String, RuntimeError> {
+/// The tables as they are seen from within the container, which takes a program there.
+pub(super) async fn inside(inner: &Inner, instance: &Instance) -> Result<String, RuntimeError> {
     let command = ["cat", "/proc/net/tcp", "/proc/net/tcp6"].map(str::to_owned).to_vec();
-    let said = exec::said_by(inner, instance, command, TABLE_BYTES_MAX).await?;
+    let (said, exit) = exec::said_by(inner, instance, command, TABLE_BYTES_MAX).await?;
+    // Where there is no IPv6 it complains, after the table that there is.
+    if said.is_empty() {
+        let why = format!("what it listens on cannot be seen: cat {exit}");
+        return Err(RuntimeError::Start { id: instance.spec.id.clone(), why });
+    }
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
 

@@ -36,10 +36,10 @@ pub(super) async fn usage(inner: &Inner, instance: &Instance) -> Result<Usage, R
 
 /// What the kernel counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Counts {
-    memory_bytes: u64,
-    cpu: Duration,
-    processes: u32,
+pub(super) struct Counts {
+    pub(super) memory_bytes: u64,
+    pub(super) cpu: Duration,
+    pub(super) processes: u32,
 }
 
 impl Counts {
@@ -49,7 +49,8 @@ impl Counts {
     }
 }
 
-async fn on_host(inner: &Inner, instance: &Instance) -> Result<Option<Counts>, RuntimeError> {
+/// As the kernel of this host counts, where it does.
+pub(super) async fn on_host(inner: &Inner, instance: &Instance) -> Result<Option<Counts>, RuntimeError> {
     let about = inner.engine.about().await.map_err(RuntimeError::engine(OPERATION))?;
     let Some(pid) = instance.pid.filter(|_| about.is_local) else { return Ok(None) };
     let container = instance.container.clone();
@@ -103,7 +104,8 @@ fn lines(file: &Path) -> Option<u32> {
     u32::try_from(fs::read_to_string(file).ok()?.lines().count()).ok()
 }
 
-async fn from_engine(inner: &Inner, container: &str) -> Result<Option<Counts>, EngineError> {
+/// As the engine counts.
+pub(super) async fn from_engine(inner: &Inner, container: &str) -> Result<Option<Counts>, EngineError> {
     let options = StatsOptions { stream: false, one_shot: true };
     let docker = inner.engine.docker().await?;
     let mut answers = docker.stats(container, Some(options));

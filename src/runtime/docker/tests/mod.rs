@@ -2,6 +2,7 @@
 
 mod adoption;
 mod contract;
+mod elsewhere;
 mod engine_lost;
 mod isolation;
 mod limits;
