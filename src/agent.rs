@@ -38,6 +38,7 @@ use nix::sys::{
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{Signal as Signals, SignalKind, signal},
+    sync::Notify,
 };
 
 use crate::{
@@ -336,6 +337,7 @@ async fn open_deployer(
         tasks: core.clone(),
         settings: handle.watch(),
         site: Site { http_port: addresses.http.port() },
+        left_over: Notify::new(),
     }))
 }
 

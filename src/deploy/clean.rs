@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use autostack_base::clock;
+use autostack_base::{clock, tasks::Backoff};
 use autostack_domain::{AppName, DeploymentId, UnixMillis};
 use autostack_engine::{CacheRecord, Engine, EngineError, OurImage};
 use autostack_store::{Store, StoreError};
@@ -21,6 +21,9 @@ const CACHE_AGE_MAX_MS: i64 = 30 * 24 * 3600 * 1000;
 const CACHE_LAYERS_MAX: usize = 32;
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// First pause where something could not be removed yet: a container that is being stopped uses it, or the engine went
+/// away. It doubles up to [`LOOK_EVERY`].
+const LOOK_AGAIN_FIRST: Duration = Duration::from_secs(1);
 
 /// Why the engine could not be cleared.
 #[derive(Debug, thiserror::Error)]
@@ -32,17 +35,24 @@ enum CleanError {
 }
 
 impl Deployer {
-    /// Clears the engine again and again, for as long as the agent runs. Ends at once without an engine.
+    /// Clears the engine again and again, for as long as the agent runs; at once when something was left over. Ends at
+    /// once without an engine.
     pub async fn keep_engine_clean(self) {
         let stopping = self.parts.tasks.shutdown_token();
+        let fresh = || Backoff::new(LOOK_AGAIN_FIRST, LOOK_EVERY, LOOK_EVERY);
+        let mut pauses = fresh();
         while let Some(engine) = &self.parts.engine {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = self.parts.runtime.engine_reachable() => {}
             }
-            match clean_images(&self.parts, engine).await {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(count, "images that nothing needs are removed"),
+            let cleared = clean_images(&self.parts, engine).await;
+            let is_clear = cleared.as_ref().is_ok_and(|cleared| cleared.left == 0);
+            match cleared {
+                Ok(Cleared { removed: 0, .. }) => {}
+                Ok(Cleared { removed, .. }) => {
+                    tracing::info!(count = removed, "images that nothing needs are removed");
+                }
                 Err(error) => could_not(&error),
             }
             match clean_cache(&self.parts, engine).await {
@@ -52,12 +62,23 @@ impl Deployer {
                 }
                 Err(error) => could_not(&error),
             }
+            let pause = if is_clear { LOOK_EVERY } else { pauses.after_failure(Duration::ZERO) };
             tokio::select! {
                 () = stopping.cancelled() => return,
-                () = sleep(LOOK_EVERY) => {}
+                () = self.parts.left_over.notified() => pauses = fresh(),
+                () = sleep(pause) => {}
             }
         }
     }
+}
+
+/// What a look has done about images.
+#[derive(Default)]
+struct Cleared {
+    /// Names and nameless images that went.
+    removed: usize,
+    /// Those that could not be removed yet.
+    left: usize,
 }
 
 /// Removes everything of an app that is gone.
@@ -65,14 +86,18 @@ pub(crate) async fn forget(parts: &Parts, app: &AppName) {
     let Some(engine) = &parts.engine else { return };
     match engine.images_of_agent(Some(app)).await {
         Ok(images) => {
-            remove(engine, &images, &HashSet::new()).await;
+            if remove(engine, &images, &HashSet::new()).await.left > 0 {
+                parts.left_over.notify_one();
+            }
         }
-        // The next look finds it.
-        Err(error) => tracing::warn!(%app, %error, "the images of a destroyed app could not be listed"),
+        Err(error) => {
+            tracing::warn!(%app, %error, "the images of a destroyed app could not be listed");
+            parts.left_over.notify_one();
+        }
     }
 }
 
-async fn clean_images(parts: &Parts, engine: &Engine) -> Result<usize, CleanError> {
+async fn clean_images(parts: &Parts, engine: &Engine) -> Result<Cleared, CleanError> {
     // Listed first: what is made meanwhile is not in the list.
     let images = engine.images_of_agent(None).await?;
     let needed = parts.store.call(needed).await?;
@@ -150,9 +175,9 @@ fn is_left_over(image: &OurImage) -> bool {
     image.tags.is_empty() && age_s > NAMELESS_AGE_MIN_S
 }
 
-/// Removes what has none of the needed names; gives how many names and nameless images went.
-async fn remove(engine: &Engine, images: &[OurImage], needed: &HashSet<String>) -> usize {
-    let mut removed = 0;
+/// Removes what has none of the needed names.
+async fn remove(engine: &Engine, images: &[OurImage], needed: &HashSet<String>) -> Cleared {
+    let mut cleared = Cleared::default();
     for image in images {
         // Podman writes where an image lives that lives nowhere.
         let is_needed = |tag: &str| needed.contains(tag.strip_prefix("localhost/").unwrap_or(tag));
@@ -160,15 +185,19 @@ async fn remove(engine: &Engine, images: &[OurImage], needed: &HashSet<String>) 
         let nameless = Some(image.id.as_str()).filter(|_| is_left_over(image));
         for name in ours.filter(|tag| !is_needed(tag)).chain(nameless) {
             match engine.remove_image(name).await {
-                Ok(_) => removed += 1,
-                Err(error) if error.is_conflict() => {
-                    tracing::debug!(name, %error, "an image is still in use");
+                Ok(_) => cleared.removed += 1,
+                Err(error) => {
+                    cleared.left += 1;
+                    if error.is_conflict() {
+                        tracing::debug!(name, %error, "an image is still in use");
+                    } else {
+                        tracing::warn!(name, %error, "an image could not be removed");
+                    }
                 }
-                Err(error) => tracing::warn!(name, %error, "an image could not be removed"),
             }
         }
     }
-    removed
+    cleared
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use autostack_runtime::Runtimes;
 use autostack_store::{Store, StoreError};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -57,6 +57,8 @@ pub struct Parts {
     pub settings: SettingsWatch,
     /// Where visitors reach the proxy.
     pub site: Site,
+    /// Told when the engine keeps something that could not be removed when its time had come.
+    pub left_over: Notify,
 }
 
 /// Where visitors reach the proxy.

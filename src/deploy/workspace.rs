@@ -127,8 +127,8 @@ pub(crate) async fn prune(parts: &Parts, app: &AppName) {
 pub(crate) async fn remove_image(parts: &Parts, app: &AppName, deployment: &DeploymentId) {
     let Some(engine) = &parts.engine else { return };
     if let Err(error) = engine.remove_image(&engine.image_name(app, deployment)).await {
-        // The next clean-up finds it.
-        tracing::warn!(%app, %deployment, %error, "an image could not be removed");
+        tracing::warn!(%app, %deployment, %error, "an image is removed later");
+        parts.left_over.notify_one();
     }
 }
 

@@ -29,6 +29,7 @@ use autostack_runtime::{
     Backend, ExecRequest, ExecSession, MemoryBackend, Observed, RuntimeError, Runtimes, Started, Usage,
 };
 use autostack_store::Store;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Deployer, Parts, Site};
@@ -153,6 +154,7 @@ impl World {
             engine: None,
             proxy: Proxy::new(ProxyLimits::default(), tasks.child()),
             site: Site { http_port: 80 },
+            left_over: Notify::new(),
             logs,
             tasks,
             settings,
@@ -263,7 +265,7 @@ fn image() -> autostack_domain::Digest {
 
 /// Runs in the engine.
 pub(super) fn an_image(built_by: DeploymentId) -> Artifact {
-    Artifact::Image { built_by, image: image(), ports: vec![8080], is_lambda: false }
+    Artifact::Image { built_by, image: image(), ports: vec![8080], is_lambda: false, static_site: None }
 }
 
 /// Runs as a process.
