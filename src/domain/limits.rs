@@ -5,6 +5,8 @@
 pub const CONFIG_VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one config name.
 pub const CONFIG_NAME_BYTES_MAX: usize = 256;
+/// Bytes of all names and values of one config: `execve` takes 2 MiB with everything that the platform adds.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of a Procfile.
 pub const PROCFILE_BYTES_MAX: usize = 64 * 1024;
@@ -20,6 +22,8 @@ pub const IMAGE_REFERENCE_BYTES_MAX: usize = 512;
 
 /// Bytes of the user or of the password of a registry; tokens of cloud registries are about 2 KiB.
 pub const REGISTRY_LOGIN_BYTES_MAX: usize = 16 * 1024;
+/// Registries that an app, or the host, may have a login at.
+pub const REGISTRY_LOGINS_MAX: usize = 64;
 
 /// Bytes of an archive of an image that is sent over a connection.
 pub const IMAGE_ARCHIVE_BYTES_MAX: u64 = 32 << 30;

@@ -4,9 +4,12 @@ use autostack_domain::{
     AppName, EnvMap,
     permission::{Action, Actor},
 };
-use autostack_store::Store;
+use autostack_store::{Store, StoreError};
 
-use crate::{error::PlatformError, platform::Platform};
+use crate::{
+    error::{ErrorKind, PlatformError},
+    platform::Platform,
+};
 
 impl Platform {
     /// The whole config, values byte for byte.
@@ -29,14 +32,17 @@ impl Platform {
             set.iter().map(|(name, _)| name).chain(unset.iter().map(String::as_str)).collect();
         tracing::info!(app = %name, names = names.join(" "), by = actor.name, "config changed");
         let name = name.clone();
-        let change = move |store: &Store| {
-            let mut config = store.config(&name)?;
-            config.extend(&set);
-            for variable in &unset {
-                config.remove(variable);
-            }
-            store.set_config(&name, &config)
-        };
-        Ok(self.parts().store.call(change).await?)
+        let change = move |store: &Store| store.change_config(&name, &set, &unset);
+        self.parts().store.call(change).await.map_err(refused)
+    }
+}
+
+/// What a change was refused for is told; everything else is the platform's own fault.
+pub(crate) fn refused(error: StoreError) -> PlatformError {
+    match error {
+        StoreError::Conflict { what, name, why } => {
+            PlatformError::new(ErrorKind::Conflict, format!("the {what} of {name} cannot be changed: {why}"))
+        }
+        error => error.into(),
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    config::refused,
     deployments::Outcome,
     error::{ErrorKind, PlatformError},
     platform::Platform,
@@ -72,7 +73,8 @@ impl Platform {
         self.may_manage_registries(actor, app).await?;
         tracing::info!(registry = %login.registry, app = app.map(AppName::as_str), by = actor.name, "login at a registry kept");
         let app = app.cloned();
-        Ok(self.parts().store.call(move |store| store.set_registry_login(app.as_ref(), &login)).await?)
+        let keep = move |store: &Store| store.set_registry_login(app.as_ref(), &login);
+        self.parts().store.call(keep).await.map_err(refused)
     }
 
     /// Forgets a login at a registry.

@@ -1,6 +1,7 @@
 //! Verbs of the config: the environment of an app, sealed.
 
-use autostack_domain::{AppName, EnvMap};
+use autostack_domain::{AppName, EnvMap, limits};
+use redb::ReadableTable;
 
 use crate::{
     apps,
@@ -21,6 +22,33 @@ impl Store {
                 Some(sealed) => self.sealer().open_env(Belonging::Config(app), sealed.value()),
                 None => Ok(EnvMap::new()),
             }
+        })
+    }
+
+    /// Sets some variables of an app's config and removes others, as one change.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] for a config that would be too large.
+    pub fn change_config(&self, app: &AppName, set: &EnvMap, unset: &[String]) -> Result<(), StoreError> {
+        let belonging = || Belonging::Config(app);
+        self.write(|txn| {
+            apps::get(txn, app)?;
+            let mut configs = txn.open_table(CONFIG)?;
+            let mut env = match configs.get(app.as_str())? {
+                Some(sealed) => self.sealer().open_env(belonging(), sealed.value())?,
+                None => EnvMap::new(),
+            };
+            env.extend(set);
+            for name in unset {
+                env.remove(name);
+            }
+            if env.bytes() > limits::CONFIG_BYTES_MAX {
+                let why = format!("it would have more than {} KiB", limits::CONFIG_BYTES_MAX >> 10);
+                return Err(StoreError::Conflict { what: "config", name: app.to_string(), why });
+            }
+            let sealed = self.sealer().seal_env(belonging(), &env)?;
+            configs.insert(app.as_str(), sealed.as_slice())?;
+            Ok(())
         })
     }
 

@@ -1,6 +1,7 @@
 //! Verbs of the logins at image registries: of one app, or of the host for every app. Sealed.
 
-use autostack_domain::{AppName, EnvMap, RegistryLogin, RegistryName, Secret};
+use autostack_domain::{AppName, EnvMap, RegistryLogin, RegistryName, Secret, limits};
+use redb::ReadableTable;
 
 use crate::{
     apps,
@@ -16,6 +17,9 @@ const PASSWORD: &str = "PASSWORD";
 
 impl Store {
     /// Keeps a login; one that is there for the same registry is replaced. Without an app it serves every app.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] for one login too many.
     pub fn set_registry_login(&self, app: Option<&AppName>, login: &RegistryLogin) -> Result<(), StoreError> {
         let registry = &login.registry;
         let mut env = EnvMap::new();
@@ -26,7 +30,14 @@ impl Store {
             if let Some(app) = app {
                 apps::get(txn, app)?;
             }
-            txn.open_table(REGISTRY_LOGINS)?.insert((scope(app), registry.as_str()), sealed.as_slice())?;
+            let mut logins = txn.open_table(REGISTRY_LOGINS)?;
+            logins.insert((scope(app), registry.as_str()), sealed.as_slice())?;
+            if logins.range((scope(app), "")..(end(app).as_str(), ""))?.count() > limits::REGISTRY_LOGINS_MAX
+            {
+                let name = app.map_or_else(|| "the host".to_owned(), ToString::to_string);
+                let why = format!("there are {} already", limits::REGISTRY_LOGINS_MAX);
+                return Err(StoreError::Conflict { what: "registry logins", name, why });
+            }
             Ok(())
         })
     }
@@ -68,9 +79,9 @@ impl Store {
             {
                 return Err(StoreError::not_found("app", app));
             }
-            let end = app.map_or_else(|| "\0".to_owned(), apps::after);
             let mut found = Vec::new();
-            for entry in txn.open_table(REGISTRY_LOGINS)?.range((scope(app), "")..(end.as_str(), ""))? {
+            let logins = txn.open_table(REGISTRY_LOGINS)?;
+            for entry in logins.range((scope(app), "")..(end(app).as_str(), ""))? {
                 let (key, sealed) = entry?;
                 // Only names that parsed were ever stored.
                 if let Ok(registry) = key.value().1.parse() {
@@ -91,6 +102,11 @@ impl Store {
         let text = |name| String::from_utf8_lossy(env.get(name).unwrap_or_default()).into_owned();
         Ok(RegistryLogin { username: text(USERNAME), password: Secret::new(text(PASSWORD)), registry })
     }
+}
+
+/// What comes behind the last key of an app, or of the host.
+fn end(app: Option<&AppName>) -> String {
+    app.map_or_else(|| "\0".to_owned(), apps::after)
 }
 
 /// The first half of the key: the app, or nothing for the host.

@@ -439,3 +439,38 @@ fn a_login_stands_in_the_store_sealed() {
     let stored = std::fs::read(home.store()).unwrap();
     assert!(!stored.windows(13).any(|part| part == b"correct horse"));
 }
+
+#[test]
+fn a_config_is_changed_as_one_and_stays_within_its_limit() {
+    let home = Home::new();
+    let store = home.open().unwrap();
+    store.create_app(&app("shop")).unwrap();
+    let shop = app_name("shop");
+    store.change_config(&shop, &env(&[("A", "1"), ("B", "2")]), &[]).unwrap();
+    store.change_config(&shop, &env(&[("B", "3")]), &["A".into(), "NONE".into()]).unwrap();
+    assert_eq!(store.config(&shop).unwrap(), env(&[("B", "3")]));
+
+    let value = "x".repeat(limits::CONFIG_VALUE_BYTES_MAX);
+    let names: Vec<String> = (0..=16).map(|number| format!("V{number}")).collect();
+    let large: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
+    let refused = store.change_config(&shop, &env(&large), &[]).unwrap_err();
+    assert!(matches!(refused, StoreError::Conflict { what: "config", .. }), "{refused:?}");
+    assert_eq!(store.config(&shop).unwrap(), env(&[("B", "3")]), "nothing was changed");
+    assert!(store.change_config(&app_name("other"), &env(&[]), &[]).is_err());
+}
+
+#[test]
+fn logins_at_registries_are_bounded() {
+    let home = Home::new();
+    let store = home.open().unwrap();
+    let login = |host: usize| {
+        RegistryLogin::new(format!("r{host}.example.com").parse().unwrap(), "ada", "secret").unwrap()
+    };
+    for host in 0..limits::REGISTRY_LOGINS_MAX {
+        store.set_registry_login(None, &login(host)).unwrap();
+    }
+    let refused = store.set_registry_login(None, &login(limits::REGISTRY_LOGINS_MAX)).unwrap_err();
+    assert!(matches!(refused, StoreError::Conflict { .. }), "{refused:?}");
+    assert_eq!(store.registry_logins(None).unwrap().len(), limits::REGISTRY_LOGINS_MAX);
+    store.set_registry_login(None, &login(0)).unwrap();
+}
