@@ -180,6 +180,7 @@ impl Live {
     /// Counts an end, says what happens next, and how long the pause is.
     fn after_end(&mut self, slot: &Slot, uptime: Duration, why: &str, supervision: &Supervision) -> Duration {
         let Some(place) = self.places.get_mut(slot) else { return RESTART_PAUSE_MAX };
+        place.waits_for_engine = false;
         let pause = place.backoff.after_failure(uptime);
         let ends = place.backoff.failures();
         let what = why.strip_prefix(&slot.to_string()).map_or(why, str::trim_start);

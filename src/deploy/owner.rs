@@ -14,7 +14,8 @@ use std::{
 
 use autostack_base::clock;
 use autostack_domain::{
-    AppName, DeploymentId, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber, Stage, limits,
+    AppName, DeploymentId, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber, Source, Stage,
+    limits,
 };
 use autostack_proxy::Retired;
 use autostack_runtime::Backend;
@@ -368,11 +369,11 @@ impl Owner {
         let number = candidate.launch.release.number;
         let recorded = self.parts().record_commit(&self.app, number, &job.id, &job.source()).await;
         if let Err(error) = recorded {
-            let failure = ending::store_failure(Stage::Switch, &error);
+            let failure = ending::store_failure(Stage::Switch, &error).hint(not_recorded(&job));
             // Git has moved the ref: the release is still the next one to go live.
             self.busy = Some(Busy::Prepared { job, work, candidate });
             self.commit_later(deployment);
-            return Err(failure.hint("nothing to push again: the agent goes on trying, and finishes it at the latest when it starts"));
+            return Err(failure);
         }
         self.last_committed = Some(job.id.clone());
         let live = Live::from_candidate(candidate, &self.supervision);
@@ -513,5 +514,15 @@ impl Owner {
 
     fn parts(&self) -> &Parts {
         &self.supervision.parts
+    }
+}
+
+/// What becomes of a release that is ready and could not be recorded as live.
+fn not_recorded(job: &Job) -> &'static str {
+    match job.source() {
+        Source::Commit { .. } => {
+            "nothing to push again: the agent goes on trying, and finishes it at the latest when it starts"
+        }
+        Source::Image { .. } => "nothing to deploy again: the agent goes on trying, until it is stopped",
     }
 }

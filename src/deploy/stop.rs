@@ -51,7 +51,7 @@ fn stop_later(parts: &Parts, id: &InstanceId) {
                 () = runtime.engine_reachable() => {}
             }
             match runtime.stop(&id, Duration::ZERO).await {
-                Ok(()) => return,
+                Ok(()) | Err(RuntimeError::Interrupted { .. }) => return,
                 Err(error) if error.is_engine_gone() => tokio::time::sleep(ENGINE_PAUSE).await,
                 Err(error) => return could_not(&id, &error),
             }
