@@ -130,3 +130,31 @@ fn what_dockerignore_names_and_what_git_does_not_have_stays_out_of_the_image() {
         assert!(!files.contains(absent), "{absent} is in the image:\n{files}");
     }
 }
+
+#[test]
+fn b7_a_secret_of_a_build_reaches_it_and_stays_out_of_the_image() {
+    let world = World::with_docker();
+    let ada = world.developer("ada");
+    ada.ssh(&["apps:create", "shop"]).ok();
+    let canary = format!("canary-{}", std::process::id());
+    ada.ssh(&["config:set", "shop", &format!("API_KEY={canary}"), "VERSION=1.2.3", "UNSAID=never"]).ok();
+    let lines = "ARG VERSION\nARG UNSAID\n\
+        RUN --mount=type=secret,id=API_KEY wc -c < /run/secrets/API_KEY > /www/length\n\
+        RUN echo \"version $VERSION, unsaid $UNSAID.\" > /www/version";
+    let repo = ada.app_of(apps::dockerfile_with(lines, "web"));
+    repo.write("app.json", r#"{ "autostack": { "build_args": ["VERSION"] } }"#).commit();
+    let push = repo.push("shop").accepted();
+    assert_eq!(world.get("shop", "/length").body.trim(), canary.len().to_string(), "the build has read it");
+    assert_eq!(world.get("shop", "/version").body.trim(), "version 1.2.3, unsaid .", "by opt-in only");
+    let env = world.get("shop", "/cgi-bin/env").body;
+    assert!(env.contains(&format!("API_KEY={canary}")), "the app itself has its config: {env}");
+
+    let image = world.docker().ok(&["inspect", "--format", "{{.Image}}", &world.container("shop").id]);
+    let archive = world.folder().join("image.tar");
+    world.docker().ok(&["save", "--output", &archive.display().to_string(), &image]);
+    let archive = std::fs::read(archive).unwrap();
+    let holds = |word: &str| archive.windows(word.len()).any(|window| window == word.as_bytes());
+    assert!(holds("version 1.2.3"), "layers are readable");
+    assert!(!holds(&canary), "no layer and no history holds it");
+    assert!(!push.screen.contains(&canary) && !world.log().contains(&canary), "nor is it shown");
+}
