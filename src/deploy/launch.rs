@@ -16,6 +16,11 @@ const CONTAINER_PORT: u16 = 8080;
 /// Of several exposed ports these are the likely ones for HTTP, in this order.
 const USUAL_PORTS: [u16; 6] = [CONTAINER_PORT, 80, 3000, 5000, 8000, 8888];
 
+/// Tells the emulator of a function after how many seconds an invocation has failed.
+const FUNCTION_TIMEOUT: &str = "AWS_LAMBDA_FUNCTION_TIMEOUT";
+/// As long as a visitor waits for an answer, unless the app's config says otherwise; an emulator takes 300 by itself.
+const FUNCTION_SECONDS_MAX: &str = "120";
+
 /// A release together with what it takes to start its processes.
 #[derive(Debug, Clone)]
 pub(crate) struct Launchable {
@@ -90,6 +95,9 @@ impl Launchable {
         };
         env.put("APP_NAME", self.release.app.as_str());
         env.put("DYNO", format!("{process}.{index}"));
+        if self.is_function(process) && env.get(FUNCTION_TIMEOUT).is_none() {
+            env.put(FUNCTION_TIMEOUT, FUNCTION_SECONDS_MAX);
+        }
         if let ReleaseSource::Commit { commit } = &self.release.source {
             env.put("GIT_REV", commit.as_str());
         }

@@ -16,6 +16,8 @@ use crate::deployer::Parts;
 
 /// Bytes of an answer that are searched for a check's `content`.
 const CONTENT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of what a function may return: as much as its visitors may get of it.
+const RESULT_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
 /// Characters of an answer that are shown.
 const EXCERPT_CHARS_MAX: usize = 120;
 /// Bytes that one attempt of a command check may write into the app's log.
@@ -36,7 +38,9 @@ pub(crate) struct Started {
 pub(crate) async fn ask(parts: &Parts, instance: &Started, probe: &Probe, host: &str) -> Result<(), String> {
     match probe {
         Probe::Http { path, content, headers } => {
-            let (status, body) = get(instance.endpoint, host, path, headers, whole).await?;
+            let (status, body) =
+                get(instance.endpoint, host, path, headers, |answer| whole(answer, CONTENT_BYTES_MAX))
+                    .await?;
             judge(status, &body, content.as_deref())
         }
         Probe::Command(words) => run_command(parts, instance, words).await,
@@ -87,13 +91,14 @@ pub(crate) async fn invoke(instance: &Started, host: &str) -> Result<(), String>
         .header(header::HOST, instance.endpoint.to_string())
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::from(event));
-    let (status, body) = exchange(instance.endpoint, request, whole).await?;
+    let (status, body) =
+        exchange(instance.endpoint, request, |answer| whole(answer, RESULT_BYTES_MAX)).await?;
     lambda::judge(status.as_u16(), &body)
 }
 
-async fn whole(answer: Response<Incoming>) -> Result<(StatusCode, Bytes), String> {
+async fn whole(answer: Response<Incoming>, bytes_max: usize) -> Result<(StatusCode, Bytes), String> {
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), CONTENT_BYTES_MAX).collect().await;
+    let body = Limited::new(answer.into_body(), bytes_max).collect().await;
     let body = body.map_err(|error| format!("HTTP {}, then its body broke off: {error}", status.as_u16()))?;
     Ok((status, body.to_bytes()))
 }

@@ -116,8 +116,11 @@ async fn pass(
     wait: &Wait<'_>,
     is_checking: &AtomicBool,
 ) -> Result<SocketAddr, Failure> {
-    let startup: Vec<&HealthCheck> =
-        wait.checks.iter().filter(|check| check.kind == CheckKind::Startup).collect();
+    // A function answers events: its first one tells what a request over HTTP would.
+    let is_asked = |check: &&HealthCheck| {
+        check.kind == CheckKind::Startup && !(wait.is_lambda && matches!(check.probe, Probe::Http { .. }))
+    };
+    let startup: Vec<&HealthCheck> = wait.checks.iter().filter(is_asked).collect();
     let mut instance = instance.clone();
     let needs_port = instance.spec.process.is_web()
         || startup.iter().any(|check| matches!(check.probe, Probe::Http { .. } | Probe::Listening));

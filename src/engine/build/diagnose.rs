@@ -161,10 +161,10 @@ fn failed_command(failed: &Failed<'_>) -> Option<BuildError> {
     {
         let mib = bytes >> 20;
         let message = format!(
-            "{command} was killed: the build needed more than its {mib} MiB of memory (build.memory_max)"
+            "{command} was killed: the build needed more than its {mib} MiB of memory (build.memory_bytes_max)"
         );
         return Some(BuildError::new(FailureKind::OutOfMemory, message).evidence(tail).hint(
-            "let the build need less memory, or ask the operator of the host to raise build.memory_max",
+            "let the build need less memory, or ask the operator of the host to raise build.memory_bytes_max",
         ));
     }
     let error = BuildError::new(FailureKind::BuildFailed, format!("{command} ended with exit code {code}"));
@@ -475,7 +475,7 @@ mod tests {
             "failed to solve: process \"/bin/sh -c npm ci\" did not complete successfully: cannot allocate memory: exit code: 137",
             "[build 3/3] RUN npm ci",
             FailureKind::OutOfMemory,
-            "`RUN npm ci` was killed: the build needed more than its 512 MiB of memory (build.memory_max)",
+            "`RUN npm ci` was killed: the build needed more than its 512 MiB of memory (build.memory_bytes_max)",
         ),
         (
             "failed to solve: failed to compute cache key: failed to calculate checksum of ref abc::def: \

@@ -33,7 +33,7 @@ pub(super) fn refusal(spec: &InstanceSpec, operation: &'static str, error: Engin
             format!("the image's USER does not exist in it: {}", tail(&error))
         }
         said if says(&said, &["minimum memory limit"]) => {
-            "runtime.memory_max is less than a container engine takes".to_owned()
+            "runtime.memory_bytes_max is less than a container engine takes".to_owned()
         }
         said if says(&said, &["exec: ", "executable file not found", "no such file or directory"]) => {
             format!("its command cannot be executed: {}", tail(&error))
