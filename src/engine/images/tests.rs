@@ -8,7 +8,6 @@ use std::{
 };
 
 use autostack_domain::{AppName, DeploymentId, Digest, ImageReference, Secret};
-use bollard::query_parameters::CreateImageOptions;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
@@ -153,24 +152,26 @@ async fn reasons_why_an_image_cannot_be_pulled_are_told_apart() {
 async fn an_image_for_another_processor_is_refused() {
     let engine = TestEngine::find();
     let registry = Registry::start(None);
-    let name = format!("autostack-{}/foreign", engine.mark());
-    let options = CreateImageOptions {
-        from_src: Some("-".into()),
-        repo: Some(name.clone()),
-        tag: Some("1".into()),
-        platform: "linux/s390x".into(),
-        ..CreateImageOptions::default()
-    };
-    let tar = bollard::body_full(tar_of(&[("a", engine.mark().as_str().as_bytes())]).into());
-    let docker = engine.docker().await.unwrap();
-    docker.create_image(Some(options), Some(tar), None).try_collect::<Vec<_>>().await.unwrap();
-    let id = engine.inspect_image(&format!("{name}:1")).await.unwrap().unwrap().id;
+    let foreign = load(&engine, vec![Ok(image_for("s390x", engine.mark().as_str()).into())]).await.unwrap();
+    let id = foreign[0].id.clone();
     let reference = registry.push(&engine, &id, "foreign:1").await;
-    engine.remove_image(&format!("{name}:1")).await.unwrap();
+    engine.remove_image(id.as_str()).await.unwrap();
     let error = pull(&engine, &reference, None).await.unwrap_err();
     assert!(matches!(error, EngineError::PullFailed { why: PullRefusal::WrongPlatform, .. }), "{error:?}");
     assert!(error.evidence().unwrap().contains("s390x"), "{error:?}");
     assert_eq!(engine.inspect_image(id.as_str()).await.unwrap(), None, "it was not even fetched");
+}
+
+/// What `docker save` would write of an image for another processor.
+fn image_for(arch: &str, content: &str) -> Vec<u8> {
+    let layer = tar_of(&[("unique", content.as_bytes())]);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &layer);
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let config = format!(
+        r#"{{"architecture":"{arch}","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["sha256:{digest}"]}}}}"#
+    );
+    let manifest = br#"[{"Config":"config.json","RepoTags":null,"Layers":["layer.tar"]}]"#;
+    tar_of(&[("config.json", config.as_bytes()), ("layer.tar", &layer), ("manifest.json", manifest)])
 }
 
 #[tokio::test]
