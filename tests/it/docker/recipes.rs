@@ -23,6 +23,9 @@ fn node_with_npm_dependencies_as_an_image() {
     let world = World::with_docker();
     let ada = world.developer("ada");
     let repo = ada.app("node-express");
+    // A connection that a busy machine's engine has lost is given up after seconds, not after npm's five minutes.
+    repo.write(".npmrc", "fetch-timeout=10000\nfetch-retries=5\nfetch-retry-mintimeout=500\n");
+    repo.commit();
     repo.push("shop").accepted().says(&["-----> Node.js app detected", "npm ci"]);
     assert_eq!(world.get("shop", "/").body, "Hello from Express\n");
     nothing_of_the_host(&world, "shop");
