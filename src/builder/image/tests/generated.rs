@@ -231,9 +231,11 @@ async fn the_classic_builder_makes_the_same_image_without_config() {
     assert_eq!(yard.run(&image.id, "cat built; id -u"), "tool\nnone\n10001\n");
     assert!(yard.printed().contains("do not see the app's config"), "{}", yard.printed());
     assert!(!holds(&yard.bytes_of(&image.id), "canary-classic-1"));
-    // This builder keeps the first stage as an image without a name: it must be found again.
+    // This builder keeps the first stage as an image of its own, which must be found again: it gets a name.
     let ours = yard.engine.images_of_agent(Some(&yard.app)).await.unwrap();
-    assert_eq!(ours.iter().filter(|it| it.tags.is_empty()).count(), 1, "{ours:?}");
+    let stages = ours.iter().filter(|it| it.tags.iter().any(|tag| tag.ends_with("-stage-0")));
+    assert_eq!(stages.count(), 1, "{ours:?}");
+    assert!(ours.iter().all(|it| !it.tags.is_empty()), "{ours:?}");
 }
 
 fn plan_of_procfile(yard: &Yard) -> crate::BuildPlan {
