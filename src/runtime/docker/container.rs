@@ -1,11 +1,22 @@
 //! What the engine says of one container.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use autostack_domain::{Exit, InstanceSpec, UnixMillis};
-use autostack_engine::bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings, HostConfig,
+use autostack_engine::{
+    Engine, EngineError,
+    bollard::{
+        models::{
+            ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
+            EndpointSettings, HostConfig,
+        },
+        query_parameters::{InspectContainerOptions, ListContainersOptions},
+    },
 };
+use tokio::time::{Instant, sleep};
 
 use super::{labels::spec_of, output::nanos};
 
@@ -15,6 +26,62 @@ const SIGNAL_BASE: i64 = 128;
 const SIGNAL_MAX: i64 = 64;
 /// SIGKILL, as an exit code.
 const KILLED: i64 = SIGNAL_BASE + 9;
+
+/// How long Podman may take to clear up behind a container that has ended. Until then it calls the container
+/// "stopped", which no client of Docker's understands: it is asked again.
+const CLEARING_TIMEOUT: Duration = Duration::from_secs(10);
+const CLEARING_PAUSE: Duration = Duration::from_millis(20);
+
+/// What the engine says of one container.
+///
+/// # Errors
+/// [`EngineError::NotFound`], and the others of a call.
+pub(super) async fn inspect(
+    engine: &Engine,
+    container: &str,
+) -> Result<ContainerInspectResponse, EngineError> {
+    let deadline = Instant::now() + CLEARING_TIMEOUT;
+    loop {
+        let options = None::<InspectContainerOptions>;
+        let said = engine
+            .call("look at the container", async |docker| docker.inspect_container(container, options).await)
+            .await;
+        match said {
+            Err(error) if is_being_cleared(&error) && Instant::now() < deadline => {
+                sleep(CLEARING_PAUSE).await;
+            }
+            said => return said,
+        }
+    }
+}
+
+/// All containers that carry this agent's mark, whatever they are doing.
+///
+/// # Errors
+/// Those of a call.
+pub(super) async fn list_marked(engine: &Engine) -> Result<Vec<ContainerSummary>, EngineError> {
+    let deadline = Instant::now() + CLEARING_TIMEOUT;
+    loop {
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(engine.label_filter(None)),
+            ..ListContainersOptions::default()
+        };
+        let said = engine
+            .call("list what it runs", async |docker| docker.list_containers(Some(options)).await)
+            .await;
+        match said {
+            Err(error) if is_being_cleared(&error) && Instant::now() < deadline => {
+                sleep(CLEARING_PAUSE).await;
+            }
+            said => return said,
+        }
+    }
+}
+
+fn is_being_cleared(error: &EngineError) -> bool {
+    matches!(error, EngineError::Unexpected { evidence, .. } if evidence.contains("unknown variant `stopped`"))
+}
 
 /// A container as the engine sees it.
 #[derive(Debug)]

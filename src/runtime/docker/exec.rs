@@ -154,9 +154,14 @@ pub(super) async fn said_by(
 async fn exit(inner: &Inner, exec: &str) -> Result<Exit, RuntimeError> {
     let ended = async {
         loop {
-            match look(inner, exec).await?.exit_code {
-                Some(code) => return Ok(exit_of(code)),
-                None => sleep(EXIT_PAUSE).await,
+            match look(inner, exec).await.map(|found| found.exit_code) {
+                Ok(Some(code)) => return Ok(exit_of(code)),
+                Ok(None) => sleep(EXIT_PAUSE).await,
+                // It went with its container.
+                Err(RuntimeError::Engine { source, .. }) if source.is_not_found() => {
+                    return Ok(Exit::Unknown);
+                }
+                Err(error) => return Err(error),
             }
         }
     };

@@ -6,18 +6,14 @@ use autostack_base::tasks::{Backoff, Shutdown, Tasks};
 use autostack_domain::Exit;
 use autostack_engine::{
     Engine, EngineError,
-    bollard::{
-        self,
-        container::LogOutput,
-        query_parameters::{InspectContainerOptions, LogsOptions},
-    },
+    bollard::{self, container::LogOutput, query_parameters::LogsOptions},
 };
 use autostack_logs::{Entry, LogError};
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    container::{Container, Phase},
+    container::{Container, Phase, inspect},
     instance::Instance,
     output::{Line, Lines},
 };
@@ -124,12 +120,7 @@ impl Follow {
 
     /// How far the container is; `None` where there is none.
     async fn look(&self) -> Result<Option<Phase>, EngineError> {
-        let options = None::<InspectContainerOptions>;
-        let container = &self.instance.container;
-        let looked = self
-            .engine
-            .call("look at the container", async |docker| docker.inspect_container(container, options).await);
-        match looked.await {
+        match inspect(&self.engine, &self.instance.container).await {
             Ok(found) => Ok(Some(Container::read(&found).phase)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),

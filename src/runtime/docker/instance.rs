@@ -20,6 +20,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::container::inspect;
 use crate::{
     backend::{InstanceState, Observed, RuntimeError},
     ports::PortClaim,
@@ -125,7 +126,7 @@ impl Instance {
                 let operation = "signal the container";
                 kill(engine, &self.container, signal).await.map_err(RuntimeError::engine(operation))
             }
-            Err(error) if error.is_not_found() || error.is_conflict() => {
+            Err(error) if error.is_not_found() || error.is_conflict() || is_not_running(&error) => {
                 self.news.notify_one();
                 Ok(())
             }
@@ -153,6 +154,11 @@ impl Instance {
         drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.state.send_replace(State::Gone);
     }
+}
+
+/// Whether Podman says that there is nothing to be signalled any more: it calls that an error of its own.
+fn is_not_running(error: &EngineError) -> bool {
+    matches!(error, EngineError::Refused { evidence, .. } if evidence.contains("can only kill running containers"))
 }
 
 /// Sends a signal to process 1 of a container.
@@ -183,9 +189,7 @@ async fn removed_by_others(engine: &Engine, container: &str) -> Result<(), Engin
     let operation = "remove the container";
     let gone = async {
         loop {
-            let looked =
-                engine.call(operation, async |docker| docker.inspect_container(container, None).await);
-            match looked.await {
+            match inspect(engine, container).await {
                 Ok(_) => tokio::time::sleep(PAUSE).await,
                 Err(error) if error.is_not_found() => return Ok(()),
                 Err(error) => return Err(error),

@@ -6,16 +6,13 @@ use autostack_engine::{
     EngineError,
     bollard::{
         models::ContainerCreateBody,
-        query_parameters::{
-            ContainerArchiveInfoOptions, CreateContainerOptions, InspectContainerOptions,
-            StartContainerOptions,
-        },
+        query_parameters::{ContainerArchiveInfoOptions, CreateContainerOptions, StartContainerOptions},
     },
 };
 
 use super::{
     backend::Inner,
-    container::Container,
+    container::{Container, inspect},
     create::{ImageProgram, Recipe},
     instance,
     labels::{Purpose, container_name},
@@ -109,11 +106,7 @@ async fn start(inner: &Inner, spec: &InstanceSpec, container: &str) -> Result<Co
         .engine
         .call("start the container", async |docker| docker.start_container(container, options).await);
     started.await.map_err(failed)?;
-    let options = None::<InspectContainerOptions>;
-    let looked = inner
-        .engine
-        .call("look at the container", async |docker| docker.inspect_container(container, options).await);
-    Ok(Container::read(&looked.await.map_err(failed)?))
+    Ok(Container::read(&inspect(&inner.engine, container).await.map_err(failed)?))
 }
 
 /// The init process would say that there is no shell only in the log, after a start that seemed to have worked.

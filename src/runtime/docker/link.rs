@@ -30,9 +30,9 @@ const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(60);
 const PAST_SECONDS: i64 = 15;
 /// How long a caller waits for the first look at everything once the engine answers.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
-/// What happens to a container that ends its instance.
-const ENDINGS: [&str; 2] = ["die", "destroy"];
-/// What Docker and Podman say when a command beside an instance has ended.
+/// What happens to a container that ends its instance, in the words of Docker and of Podman.
+const ENDINGS: [&str; 4] = ["die", "destroy", "died", "remove"];
+/// A command beside an instance has ended.
 const EXEC_ENDINGS: [&str; 2] = ["exec_die", "exec_died"];
 
 /// Whether the engine is there and all of ours is known.
@@ -130,7 +130,7 @@ async fn connected(
     filters.insert("type".to_owned(), vec!["container".to_owned()]);
     filters.insert(
         "event".to_owned(),
-        [ENDINGS, EXEC_ENDINGS].concat().into_iter().map(str::to_owned).collect(),
+        ENDINGS.iter().chain(&EXEC_ENDINGS).map(|&action| action.to_owned()).collect(),
     );
     let options =
         EventsOptions { since: Some(since.to_string()), filters: Some(filters), ..EventsOptions::default() };

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use autostack_base::error_chain;
 use autostack_domain::{Exit, InstanceSpec};
-use autostack_engine::bollard::{
-    container::LogOutput,
-    query_parameters::{InspectContainerOptions, LogsOptions},
-};
+use autostack_engine::bollard::{container::LogOutput, query_parameters::LogsOptions};
 use autostack_logs::BuildLog;
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
@@ -15,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     backend::Inner,
-    container::{Container, Phase},
+    container::{Container, Phase, inspect},
     instance::{self, kill},
     labels::Purpose,
     launch::launch,
@@ -111,10 +108,7 @@ async fn move_output(inner: &Inner, container: &str, stdout: BuildLog) -> Result
 async fn exit(inner: &Inner, container: &str) -> Result<Exit, RuntimeError> {
     const OPERATION: &str = "look at the container";
     loop {
-        let options = None::<InspectContainerOptions>;
-        let looked =
-            inner.engine.call(OPERATION, async |docker| docker.inspect_container(container, options).await);
-        match looked.await {
+        match inspect(&inner.engine, container).await {
             Ok(found) => match Container::read(&found).phase {
                 Phase::Running => sleep(LOOK_PAUSE).await,
                 Phase::Ended(exit) => return Ok(exit),

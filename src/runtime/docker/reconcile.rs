@@ -4,12 +4,11 @@ use std::{collections::HashSet, sync::Arc};
 
 use autostack_base::{error_chain, now};
 use autostack_domain::InstanceId;
-use autostack_engine::bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
 use futures_util::{StreamExt, stream};
 
 use super::{
     backend::Inner,
-    container::{Phase, read_ours},
+    container::{Phase, inspect, list_marked, read_ours},
     instance::{self, Instance},
     labels::{Purpose, ours},
 };
@@ -60,14 +59,7 @@ pub(super) async fn reconcile(inner: &Arc<Inner>, is_first: bool) -> Result<(), 
 }
 
 async fn list(inner: &Inner) -> Result<Vec<Listed>, RuntimeError> {
-    let options = ListContainersOptions {
-        all: true,
-        filters: Some(inner.engine.label_filter(None)),
-        ..Default::default()
-    };
-    let found =
-        inner.engine.call("list what it runs", async |docker| docker.list_containers(Some(options)).await);
-    let found = found.await.map_err(RuntimeError::engine("list containers"))?;
+    let found = list_marked(&inner.engine).await.map_err(RuntimeError::engine("list containers"))?;
     let listed = found.into_iter().filter_map(|one| {
         let name = one.names?.into_iter().next()?;
         let (purpose, id) = ours(inner.engine.mark(), &name, &one.labels?)?;
@@ -84,11 +76,7 @@ async fn settle(inner: &Arc<Inner>, one: &Listed) -> Result<Option<Arc<Instance>
     if is_unwanted {
         return discard(inner, one).await.map(|()| None);
     }
-    let options = None::<InspectContainerOptions>;
-    let looked = inner.engine.call("look at the container", async |docker| {
-        docker.inspect_container(&one.container, options).await
-    });
-    let found = match looked.await {
+    let found = match inspect(&inner.engine, &one.container).await {
         Err(error) if error.is_not_found() => return Ok(None),
         found => found.map_err(RuntimeError::engine("look at a container"))?,
     };
