@@ -38,11 +38,24 @@ pub(super) const PORT: u16 = 8080;
 pub(super) const MODEST: ContainerLimits =
     ContainerLimits { memory_bytes_max: Some(256 << 20), cpus_max: None, pids_max: 100 };
 
-/// An agent's worth of containers.
+/// Waits, when it is dropped, until nothing is under way any more, so that what is swept up afterwards is all.
+struct Quiet(Tasks);
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + SOON;
+        while !self.0.running().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// An agent's worth of containers. Dropped from above to below: the backend first, the engine last.
 pub(super) struct World {
     pub(super) backend: DockerBackend,
     pub(super) logs: Logs,
     pub(super) tasks: Tasks,
+    quiet: Quiet,
     pub(super) image: Digest,
     pub(super) limits: Arc<Mutex<ContainerLimits>>,
     endpoints: EndpointChoice,
@@ -66,21 +79,23 @@ impl World {
         let (logs, tasks) = (open_logs(dir.path()), Tasks::new());
         let backend = open(&engine, endpoints, &limits, &logs, &tasks).await;
         tokio::time::timeout(SOON, backend.reachable()).await.unwrap();
-        Self { backend, logs, tasks, image, limits, endpoints, dir, engine }
+        let quiet = Quiet(tasks.clone());
+        Self { backend, logs, tasks, quiet, image, limits, endpoints, dir, engine }
     }
 
     /// The agent goes away and comes back; `meanwhile` happens in between.
     pub(super) async fn reopened(self, meanwhile: impl AsyncFnOnce(&Engine)) -> Self {
-        let Self { backend, logs, tasks, image, limits, endpoints, dir, engine } = self;
+        let Self { backend, logs, tasks, quiet, image, limits, endpoints, dir, engine } = self;
         drop(backend);
         let left = tasks.wait(SOON).await;
         assert!(left.is_empty(), "{left:?}");
-        drop(logs);
+        drop((quiet, logs));
         meanwhile(&engine).await;
         let (logs, tasks) = (open_logs(dir.path()), Tasks::new());
         let backend = open(&engine, endpoints, &limits, &logs, &tasks).await;
         tokio::time::timeout(SOON, backend.reachable()).await.unwrap();
-        Self { backend, logs, tasks, image, limits, endpoints, dir, engine }
+        let quiet = Quiet(tasks.clone());
+        Self { backend, logs, tasks, quiet, image, limits, endpoints, dir, engine }
     }
 
     /// An instance of the app `shop`.
