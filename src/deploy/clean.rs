@@ -17,6 +17,8 @@ use crate::deployer::{Deployer, Parts};
 const NAMELESS_AGE_MIN_S: i64 = 24 * 3600;
 /// Milliseconds after which build cache that nobody used goes: 30 days.
 const CACHE_AGE_MAX_MS: i64 = 30 * 24 * 3600 * 1000;
+/// Records that one pass removes: an engine looks through all it has for each, and builds wait meanwhile.
+const CACHE_RECORDS_MAX: usize = 64;
 /// Steps of an image build that stand on one another; more wait for the next look.
 const CACHE_LAYERS_MAX: usize = 32;
 /// Pause between two looks.
@@ -117,7 +119,7 @@ async fn clean_cache(parts: &Parts, engine: &Engine) -> Result<u64, CleanError> 
     for _layer in 0..CACHE_LAYERS_MAX {
         let mut is_done = true;
         let records = engine.build_cache(&parts.tasks).await?;
-        for record in superfluous(records, &names, limit, oldest) {
+        for record in superfluous(records, &names, limit, oldest).into_iter().take(CACHE_RECORDS_MAX) {
             if let Some(bytes) = engine.remove_cache(&record).await? {
                 freed += bytes;
                 is_done = false;
