@@ -13,7 +13,7 @@ use http::Request;
 use serde::Deserialize;
 
 use crate::{
-    AgentMark, Engine, EngineError,
+    AgentMark, ApiVersion, Engine, EngineError,
     build::wire::{Connection, no_body},
 };
 
@@ -22,6 +22,8 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(120);
 /// Bytes of that answer.
 const LIST_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LIST: &str = "list its build cache";
+/// The newest API that lists the records one by one in the form that is read here.
+const LIST_API_MAX: ApiVersion = ApiVersion { major: 1, minor: 51 };
 
 /// A record of the build cache that carries our mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +123,8 @@ impl Engine {
 
     async fn disk_usage(&self, tasks: &Tasks) -> Result<DiskUsage, EngineError> {
         let unexpected = |evidence: String| EngineError::Unexpected { operation: LIST, evidence };
-        let api = self.about().await?.api;
+        // Later ones leave the records out.
+        let api = self.about().await?.api.min(LIST_API_MAX);
         let request = Request::get(format!("/v{api}/system/df?type=build-cache"))
             .header(http::header::HOST, "engine")
             .body(no_body())

@@ -1,7 +1,7 @@
 //! [`Engine`]: one engine, as one agent sees it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     future::Future,
     io,
@@ -43,6 +43,8 @@ struct Inner {
     host: EngineHost,
     mark: AgentMark,
     tasks: Tasks,
+    /// Names of containers that files of images are read from right now.
+    in_use: Mutex<HashSet<String>>,
     /// What was found out at the first call, until one fails.
     known: Mutex<Option<Known>>,
 }
@@ -56,7 +58,15 @@ struct Known {
 impl Engine {
     /// An engine at an address. Nothing is connected to yet.
     pub fn new(host: EngineHost, mark: AgentMark) -> Self {
-        Self { inner: Arc::new(Inner { host, mark, tasks: Tasks::new(), known: Mutex::new(None) }) }
+        Self {
+            inner: Arc::new(Inner {
+                host,
+                mark,
+                tasks: Tasks::new(),
+                in_use: Mutex::default(),
+                known: Mutex::new(None),
+            }),
+        }
     }
 
     /// Where it is.
@@ -172,6 +182,10 @@ impl Engine {
             self.forget();
         }
         error
+    }
+
+    pub(crate) fn containers_in_use(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.inner.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remembered(&self) -> MutexGuard<'_, Option<Known>> {

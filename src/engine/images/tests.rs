@@ -294,6 +294,62 @@ async fn files_of_an_image_are_read_and_nothing_stays() {
     assert_eq!(containers_of(&engine).await, 0);
 }
 
+/// What a killed agent leaves behind, for an agent with that mark; made without the agent's knowledge.
+async fn left_behind(engine: &Engine, name: &str, mark: &str, purpose: &str) {
+    let labels = [("autostack.agent", mark), ("autostack.purpose", purpose)];
+    let body = bollard::models::ContainerCreateBody {
+        image: Some(BUSYBOX.into()),
+        labels: Some(labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into()),
+        ..Default::default()
+    };
+    let options = bollard::query_parameters::CreateContainerOptions {
+        name: Some(name.to_owned()),
+        ..Default::default()
+    };
+    engine.docker().await.unwrap().create_container(Some(options), body).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_cleared_is_ours_and_nothing_else() {
+    let (engine, other) = (TestEngine::find(), TestEngine::find());
+    let base = busybox(&engine).await;
+    let (ours, theirs) = (engine.mark().as_str(), other.mark().as_str());
+    let app: AppName = "shop".parse().unwrap();
+    let deployment: DeploymentId = DEPLOYMENT.parse().unwrap();
+    engine.tag(&base, &engine.image_name(&app, &deployment)).await.unwrap();
+    other.tag(&base, &other.image_name(&app, &deployment)).await.unwrap();
+    unique_image(&other, &[]).await;
+
+    // Ours to clear: a leftover. Not ours: another agent's; one with our labels, as `docker commit` copies them, under
+    // another name; one that an instance runs in; and what is being read right now.
+    left_behind(&engine, &format!("autostack-{ours}-files-1"), ours, "files").await;
+    left_behind(&engine, &format!("autostack-{theirs}-files-1"), theirs, "files").await;
+    left_behind(&engine, &format!("copied-{ours}"), ours, "files").await;
+    left_behind(&engine, &format!("autostack-{ours}-files-2"), ours, "instance").await;
+    let reading = engine.files_of(&base, "/bin").await.unwrap();
+    assert_eq!(containers_of(&engine).await, 4);
+
+    assert_eq!(engine.remove_leftovers().await.unwrap(), 1);
+    assert_eq!((containers_of(&engine).await, containers_of(&other).await), (3, 1));
+    reading.close().await.unwrap();
+    assert_eq!(containers_of(&engine).await, 2);
+    assert_eq!(engine.remove_leftovers().await.unwrap(), 0);
+
+    // Of the image, each sees its own name among all; taking it away leaves the others'.
+    let listed = engine.images_of_agent(None).await.unwrap();
+    assert_eq!(listed.iter().map(|image| &image.id).collect::<Vec<_>>(), [&base]);
+    for tag in listed.iter().flat_map(|image| &image.tags).filter(|tag| engine.is_own_name(tag)) {
+        assert!(engine.remove_image(tag).await.unwrap());
+    }
+    assert!(engine.images_of_agent(None).await.unwrap().is_empty());
+    let names = names_of(&other, &base).await;
+    assert!(
+        names.contains(&BUSYBOX.to_owned()) && names.contains(&other.image_name(&app, &deployment)),
+        "{names:?}"
+    );
+    assert_eq!(other.images_of_agent(None).await.unwrap().len(), 2);
+}
+
 async fn containers_of(engine: &Engine) -> usize {
     let options = bollard::query_parameters::ListContainersOptions {
         all: true,

@@ -5,13 +5,19 @@ use std::{
     ops::Deref,
     sync::{Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use bollard::query_parameters::{
     ListContainersOptions, ListNetworksOptions, RemoveContainerOptions, RemoveImageOptions,
 };
 
+use tokio::time::timeout;
+
 use crate::{AgentMark, Engine, EngineHost, host};
+
+/// What the broom may take.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An engine with a new mark. When it is dropped, also by a failed test, everything that carries the mark is
 /// removed: containers, networks, images; and the names given to [`TestEngine::also_remove`].
@@ -59,7 +65,8 @@ impl Drop for TestEngine {
         let swept = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             if let Ok(runtime) = runtime {
-                runtime.block_on(sweep(&engine, &names));
+                // Bounded: the runtime of the test waits meanwhile, and what it holds open may be in the way.
+                drop(runtime.block_on(async { timeout(SWEEP_TIMEOUT, sweep(&engine, &names)).await }));
             }
         });
         drop(swept.join());
