@@ -44,7 +44,10 @@ async fn a_build_that_needs_more_memory_is_named_as_that() {
         let world = World::with(GREEDY).await;
         let error = refused_within_its_limit(&world, builder).await;
         assert_eq!(error.kind, FailureKind::OutOfMemory, "{error:#?}");
-        assert!(error.message.contains("more than its 64 MiB of memory (build.memory_bytes_max)"), "{error:#?}");
+        assert!(
+            error.message.contains("more than its 64 MiB of memory (build.memory_bytes_max)"),
+            "{error:#?}"
+        );
         assert_eq!(error.evidence[0], "begun", "{error:#?}");
     }
     // Whoever builds next on this engine has the memory back.
