@@ -214,6 +214,7 @@ async fn start_agent(place: &Place, containers: Option<&Containers>) -> Result<A
         ("AUTOSTACK_HTTP__LISTEN", "127.0.0.1:0".into()),
         ("AUTOSTACK_API__LISTEN", "127.0.0.1:0".into()),
         ("AUTOSTACK_DEPLOY__STOP_TIMEOUT", "5s".into()),
+        ("AUTOSTACK_RUNTIME__PORT_RANGE", port_range(std::process::id()).into()),
     ];
     let runs = match containers {
         Some(containers) => {
@@ -233,6 +234,12 @@ async fn start_agent(place: &Place, containers: Option<&Containers>) -> Result<A
         data.display()
     )));
     Ok(agent)
+}
+
+/// A hundred ports of the default range, by the demo's own pid: two demos at once do not give the same one.
+fn port_range(pid: u32) -> String {
+    let first = 30_000 + pid % 100 * 100;
+    format!("{first}-{}", first + 99)
 }
 
 async fn push_and_look(
