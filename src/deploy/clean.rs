@@ -7,7 +7,7 @@ use std::{collections::HashSet, time::Duration};
 
 use autostack_base::{clock, tasks::Backoff};
 use autostack_domain::{AppName, DeploymentId, UnixMillis};
-use autostack_engine::{CacheRecord, Engine, EngineError, OurImage};
+use autostack_engine::{CacheRecord, Engine, EngineError, OurImage, images::names::plain_name};
 use autostack_store::{Store, StoreError};
 use tokio::time::sleep;
 
@@ -47,6 +47,12 @@ impl Deployer {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = self.parts.runtime.engine_reachable() => {}
+            }
+            // First: they keep images from being removed.
+            match engine.remove_leftovers().await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "containers that files were read from are removed"),
+                Err(error) => could_not(&error.into()),
             }
             let cleared = clean_images(&self.parts, engine).await;
             let is_clear = cleared.as_ref().is_ok_and(|cleared| cleared.left == 0);
@@ -182,7 +188,7 @@ async fn remove(engine: &Engine, images: &[OurImage], needed: &HashSet<String>) 
     let mut cleared = Cleared::default();
     for image in images {
         // Podman writes where an image lives that lives nowhere.
-        let is_needed = |tag: &str| needed.contains(tag.strip_prefix("localhost/").unwrap_or(tag));
+        let is_needed = |tag: &str| needed.contains(plain_name(tag));
         let ours = image.tags.iter().map(String::as_str).filter(|tag| engine.is_own_name(tag));
         let nameless = Some(image.id.as_str()).filter(|_| is_left_over(image));
         for name in ours.filter(|tag| !is_needed(tag)).chain(nameless) {

@@ -25,8 +25,8 @@ use crate::{Engine, EngineError, Output, Say, engine::or_cancelled, error::evide
 
 /// Pieces of an archive that wait between its reader and the engine; a piece has 64 KiB at most on our side.
 const PIECES_WAITING_MAX: usize = 16;
-/// What the engine says of each image that it has loaded.
-const LOADED: &str = "Loaded image ID: ";
+/// What Docker says of each image without a name that it has loaded, and Podman of all of them.
+const LOADED: [&str; 2] = ["Loaded image ID: ", "Loaded image: "];
 
 const LOAD: &str = "load the images";
 const IMPORT: &str = "import the file system";
@@ -129,7 +129,7 @@ impl Engine {
             let mut ids = Vec::new();
             while let Some(message) = messages.next().await {
                 let said = message?.stream.unwrap_or_default();
-                ids.extend(said.lines().filter_map(|line| line.strip_prefix(LOADED)).map(str::to_owned));
+                ids.extend(loaded_ids(&said).map(str::to_owned));
             }
             Ok(ids)
         };
@@ -139,6 +139,12 @@ impl Engine {
             None => loaded.map_err(|error| self.failed(LOAD, error)),
         }
     }
+}
+
+/// The ids of images in what the engine says.
+fn loaded_ids(said: &str) -> impl Iterator<Item = &str> {
+    let rest = said.lines().filter_map(|line| LOADED.iter().find_map(|words| line.strip_prefix(words)));
+    rest.flat_map(|ids| ids.split(',')).map(str::trim).filter(|id| id.starts_with("sha256:"))
 }
 
 /// Why the copy did not come to its end, where that explains it all.
@@ -190,5 +196,23 @@ impl Write for PiecesOut<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_say_in_their_own_words_what_they_loaded() {
+        let ids = |said| loaded_ids(said).collect::<Vec<_>>();
+        assert_eq!(ids("Loaded image ID: sha256:01\n"), ["sha256:01"]);
+        assert_eq!(ids("Loaded image: sha256:01,sha256:02"), ["sha256:01", "sha256:02"]);
+        assert_eq!(
+            ids("Loaded image: node:24\n"),
+            [] as [&str; 0],
+            "a name is not taken for an image of ours"
+        );
+        assert_eq!(ids("Loading layer"), [] as [&str; 0]);
     }
 }

@@ -155,9 +155,15 @@ fn app_of(mark: &AgentMark, labels: &HashMap<String, String>, tags: &[String]) -
     by_label.or_else(|| tags.iter().find_map(|tag| our_tag(mark, tag)))
 }
 
-/// The app whose name of ours this is; Podman puts `localhost/` in front.
+/// The name as the agent writes it: Podman puts in front where an image without a registry lives, by its version
+/// and settings here or at Docker's.
+pub fn plain_name(tag: &str) -> &str {
+    tag.strip_prefix("localhost/").or_else(|| tag.strip_prefix("docker.io/")).unwrap_or(tag)
+}
+
+/// The app whose name of ours this is.
 pub(crate) fn our_tag(mark: &AgentMark, tag: &str) -> Option<AppName> {
-    let tag = tag.strip_prefix("localhost/").unwrap_or(tag);
+    let tag = plain_name(tag);
     let rest = tag.strip_prefix(&our_namespace(mark))?.strip_prefix('/')?;
     split_name(rest).0.parse().ok()
 }
@@ -196,6 +202,7 @@ mod tests {
         let app = |tag: &str| our_tag(&mark, tag).map(|app| app.to_string());
         assert_eq!(app("autostack-0123456789abcdef/shop:1"), Some("shop".into()));
         assert_eq!(app("localhost/autostack-0123456789abcdef/shop:1"), Some("shop".into()));
+        assert_eq!(app("docker.io/autostack-0123456789abcdef/shop:1"), Some("shop".into()));
         for other in [
             "autostack-0123456789abcdee/shop:1",
             "autostack-0123456789abcdef0/shop:1",
