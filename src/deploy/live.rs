@@ -252,9 +252,8 @@ async fn fill(
 ) -> Option<Result<Ready, Failure>> {
     let app = &launch.release.app;
     let spec = launch.instance(slot);
-    let since = Instant::now();
     let started = match launch::start(parts.runtime.as_ref(), &spec).await {
-        Ok(started) => Started { spec, endpoint: started.endpoint, since },
+        Ok(started) => Started { spec, endpoint: started.endpoint, since: Instant::now() },
         Err(failure) => return Some(Err(failure)),
     };
     let host = parts.host(app);
@@ -274,5 +273,6 @@ async fn fill(
     if !matches!(outcome, Some(Ok(_))) {
         stop_all(parts, std::slice::from_ref(&id)).await;
     }
+    let since = started.since;
     outcome.map(|ready| ready.map(|endpoint| Ready { id, endpoint, since }))
 }

@@ -157,8 +157,9 @@ async fn start_all(
     let starts = Slot::all(&launch.release.formation).map(|slot| async {
         let spec = launch.instance(&slot);
         work.will_start(&spec.id);
-        let since = Instant::now();
         let started = launch::start(parts.runtime.as_ref(), &spec).await?;
+        // From here on its program runs; an engine may have taken seconds to come so far.
+        let since = Instant::now();
         Ok((slot, Started { spec, endpoint: started.endpoint, since }))
     });
     // Every start comes to its end, so that each instance can be stopped by its id when one of them failed.
