@@ -143,5 +143,10 @@ fn refs(repository: &Path) -> Vec<String> {
     }
     let mut git = Command::new("git");
     git.arg("-C").arg(repository).arg("for-each-ref");
-    live::run(git, b"").ok().lines().map(str::to_owned).collect()
+    let listed = live::run(git, b"");
+    if !repository.exists() {
+        // It went with its app between the two looks.
+        return Vec::new();
+    }
+    listed.ok().lines().map(str::to_owned).collect()
 }
