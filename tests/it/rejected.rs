@@ -3,33 +3,19 @@
 
 use std::time::Duration;
 
-use crate::world::{Options, Repo, State, World, apps};
-
-/// A live app, and what there is of it.
-fn live<'d>(world: &World, repo: &Repo<'d>) -> State {
-    repo.push("shop").accepted();
-    assert_eq!(world.get("shop", "/").body, "web");
-    world.settled("shop")
-}
-
-/// The app serves what it served, and nothing else is there.
-#[track_caller]
-fn untouched(world: &World, before: &State) {
-    assert_eq!(world.get("shop", "/").body, "web", "the release before keeps serving");
-    world.assert_nothing_left("shop", before);
-}
+use crate::world::{Options, World, apps};
 
 #[test]
 fn a_failing_worker_leaves_the_old_web_untouched() {
     let world = World::new();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::procfile("web: node server.js\n"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     repo.write("server.js", &repo.read("server.js").replace("\"web\"", "\"new web\""));
     repo.write("Procfile", "web: node server.js\nworker: echo no database here >&2; exit 7\n").commit();
     let words = ["worker.1 exited with code 7", "| no database here", "command: echo no database"];
     repo.push("shop").rejected_at("health", &words);
-    untouched(&world, &before);
+    world.assert_untouched(&before);
     assert!(ada.ssh(&["logs", "shop"]).ok().contains("failed at health"), "the app's log says so too");
 
     repo.write("Procfile", "web: node server.js\nworker: exec sleep 1000\n").commit();
@@ -42,12 +28,12 @@ fn a_failing_build_and_a_failing_release_command() {
     let world = World::new();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::node("web"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
 
     let package = r#"{ "scripts": { "build": "echo compiling; echo line 3: no such word >&2; exit 3", "start": "node server.js" } }"#;
     repo.write("package.json", package).commit();
     repo.push("shop").rejected_at("build", &["exited with code", "line 3: no such word"]);
-    untouched(&world, &before);
+    world.assert_untouched(&before);
 
     repo.write("package.json", r#"{ "scripts": { "start": "node server.js" } }"#);
     repo.write("Procfile", "web: node server.js\nrelease: echo migrating; exit 9\n").commit();
@@ -59,7 +45,7 @@ fn a_failing_build_and_a_failing_release_command() {
         "its output is shown: {}",
         push.screen
     );
-    untouched(&world, &before);
+    world.assert_untouched(&before);
 }
 
 #[test]
@@ -85,11 +71,11 @@ fn an_instance_that_dies_while_the_others_get_ready_is_noticed() {
     let world = World::new();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::procfile("web: node server.js\n"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     let dying = format!("{}\nsetTimeout(() => process.exit(7), 1000);\n", repo.read("server.js"));
     repo.write("server.js", &dying).write("Procfile", "web: node server.js\nworker: sleep 1000\n").commit();
     repo.push("shop").rejected_at("health", &["web.1 exited with code 7 while the other instances"]);
-    untouched(&world, &before);
+    world.assert_untouched(&before);
 }
 
 /// What an app does wrong at its start, and what its developer reads.
@@ -98,7 +84,7 @@ fn starts_that_go_wrong_are_told_apart() {
     let world = Options::default().set("deploy.start_timeout", "3s").start();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::procfile("web: node server.js\n"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     let cases: [(&str, &[&str]); 5] = [
         (
             "web: echo starting up; echo it broke >&2; exit 42",
@@ -127,7 +113,7 @@ fn starts_that_go_wrong_are_told_apart() {
     for (procfile, words) in cases {
         repo.write("Procfile", &format!("{procfile}\n")).commit();
         repo.push("shop").rejected_at("health", words);
-        untouched(&world, &before);
+        world.assert_untouched(&before);
     }
 }
 
@@ -136,7 +122,7 @@ fn checks_of_app_json_decide() {
     let world = World::new();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::node("web"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     let handler = r#"if (url.pathname === "/health") { console.log("asked for health"); response.statusCode = 500; }
   response.end("new");"#;
     for (name, text) in apps::node_with(handler) {
@@ -145,7 +131,7 @@ fn checks_of_app_json_decide() {
     let check = r#"{ "healthchecks": { "web": [ { "type": "startup", "name": "is it well", "path": "/health", "attempts": 2, "wait": 0 } ] } }"#;
     repo.write("app.json", check).commit();
     repo.push("shop").rejected_at("health", &["is it well", "HTTP 500", "2 attempts", "| asked for health"]);
-    untouched(&world, &before);
+    world.assert_untouched(&before);
 
     repo.write(
         "app.json",
@@ -153,7 +139,7 @@ fn checks_of_app_json_decide() {
     )
     .commit();
     repo.push("shop").rejected_at("health", &["is it well", "does not hold", "old"]);
-    untouched(&world, &before);
+    world.assert_untouched(&before);
 
     repo.write(
         "app.json",
@@ -174,7 +160,7 @@ fn a_build_that_takes_too_long_is_ended_with_its_whole_tree() {
     let world = Options::default().set("build.timeout", "2s").start();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::node("web"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     let package = r#"{ "scripts": { "build": "(trap '' TERM; setsid sleep 1000) & sleep 1000", "start": "node server.js" } }"#;
     repo.write("package.json", package).commit();
     repo.push("shop").rejected_at("build", &["2 s"]);

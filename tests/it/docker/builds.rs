@@ -5,28 +5,14 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::world::{Docker, Options, Repo, State, World, apps, engine::BUSYBOX, soon};
-
-/// A live app, and what there is of it.
-fn live(world: &World, repo: &Repo<'_>) -> State {
-    repo.push("shop").accepted();
-    assert_eq!(world.get("shop", "/").body, "web");
-    world.settled("shop")
-}
-
-/// The app serves what it served, and nothing else is there.
-#[track_caller]
-fn untouched(world: &World, before: &State) {
-    assert_eq!(world.get("shop", "/").body, "web", "the release before keeps serving");
-    world.assert_nothing_left("shop", before);
-}
+use crate::world::{Docker, Options, World, apps, engine::BUSYBOX, soon};
 
 #[test]
 fn builds_that_go_wrong_are_told_apart() {
     let world = World::with_docker();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::dockerfile("web"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     let from = format!("FROM {BUSYBOX}\n");
     let cases: [(String, &str, &[&str]); 6] = [
         (
@@ -53,7 +39,7 @@ fn builds_that_go_wrong_are_told_apart() {
         } else {
             push.rejected_at(stage, words);
         }
-        untouched(&world, &before);
+        world.assert_untouched(&before);
     }
 }
 
@@ -62,7 +48,7 @@ fn ctrl_c_during_an_image_build_leaves_nothing() {
     let world = World::with_docker();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::dockerfile("web"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     let file = repo.read("Dockerfile");
     repo.write("Dockerfile", &file.replace("EXPOSE", "RUN echo compiling for long; sleep 1000\nEXPOSE"))
         .commit();
@@ -86,10 +72,10 @@ fn an_image_build_that_takes_too_long_is_ended() {
     let world = Options::default().docker(&Docker::of_this_host()).set("build.timeout", "3s").start();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::dockerfile("web"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     repo.write("Dockerfile", &format!("FROM {BUSYBOX}\nRUN echo for ever; sleep 1000\n")).commit();
     repo.push("shop").rejected_at("build", &["3 s", "build.timeout", "sleep 1000"]);
-    untouched(&world, &before);
+    world.assert_untouched(&before);
 }
 
 /// By the classic builder, whose budget is one for each command; that of BuildKit is one for the whole engine, and other
@@ -103,12 +89,12 @@ fn a_build_that_needs_more_memory_than_its_budget_is_told_so() {
         .start();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::dockerfile("web"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     // 200 MB in the memory of one process.
     let greedy = "RUN exec timeout 30 tail -c 200000000 /dev/zero";
     repo.write("Dockerfile", &format!("FROM {BUSYBOX}\n{greedy}\n")).commit();
     repo.push("shop").rejected_at("build", &["memory", "32 MiB"]);
-    untouched(&world, &before);
+    world.assert_untouched(&before);
 }
 
 #[test]

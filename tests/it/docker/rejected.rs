@@ -1,19 +1,13 @@
 //! Containers that must not go live: what an image does wrong at its start, and what its developer reads.
 
-use crate::world::{Docker, Options, Repo, State, World, apps, engine::BUSYBOX, soon};
-
-fn live(world: &World, repo: &Repo<'_>) -> State {
-    repo.push("shop").accepted();
-    assert_eq!(world.get("shop", "/").body, "web");
-    world.settled("shop")
-}
+use crate::world::{Docker, Options, World, apps, engine::BUSYBOX, soon};
 
 #[test]
 fn starts_of_containers_that_go_wrong_are_told_apart() {
     let world = Options::default().docker(&Docker::of_this_host()).set("deploy.start_timeout", "4s").start();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::dockerfile("web"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     let cases: [(&str, &[&str]); 6] = [
         (
             "CMD echo starting up; echo it broke >&2; exit 42",
@@ -45,7 +39,7 @@ fn a_container_that_is_killed_for_its_memory_is_told_so() {
         Options::default().docker(&Docker::of_this_host()).set("runtime.memory_bytes_max", "32MiB").start();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::dockerfile("web"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     repo.write("Procfile", &format!("web: echo begins; {GREEDY}\n")).commit();
     repo.push("shop").rejected_at("health", &["memory", "32 MiB", "| begins"]);
     assert_eq!(world.get("shop", "/").body, "web");
@@ -72,7 +66,7 @@ fn a_failing_release_command_and_a_failing_worker_in_containers() {
     let world = World::with_docker();
     let ada = world.developer("ada");
     let repo = ada.app_of(apps::dockerfile("web"));
-    let before = live(&world, &repo);
+    let before = world.first_live(&repo);
     repo.write("Procfile", "web: httpd -f -p $PORT -h /www\nrelease: echo migrating; exit 9\n").commit();
     repo.push("shop")
         .rejected_at("release", &["the release command exited with code 9", "command: echo migrating"])

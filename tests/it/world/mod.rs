@@ -42,6 +42,5 @@ pub(crate) use self::{
     live::{Live, Output},
     own_engine::OwnEngine,
     repo::Repo,
-    state::State,
     wait::soon,
 };

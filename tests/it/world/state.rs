@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{World, engine::Made, live, processes, wait};
+use super::{Repo, World, engine::Made, live, processes, wait};
 
 /// What there is of one app, beside its logs and records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +81,21 @@ impl World {
         // An engine under load takes its time to remove an image: it is nameless first, and gone later.
         let limit = if self.engine().is_some() { wait::SOON } else { Duration::from_secs(5) };
         self.assert_nothing_left_within(app, before, limit);
+    }
+
+    /// Pushes an app that says `web` as `shop`; what there is of it once it is live.
+    #[track_caller]
+    pub(crate) fn first_live(&self, repo: &Repo<'_>) -> State {
+        repo.push("shop").accepted();
+        assert_eq!(self.get("shop", "/").body, "web");
+        self.settled("shop")
+    }
+
+    /// The app of [`World::first_live`] serves what it served, and nothing else is there.
+    #[track_caller]
+    pub(crate) fn assert_untouched(&self, before: &State) {
+        assert_eq!(self.get("shop", "/").body, "web", "the release before keeps serving");
+        self.assert_nothing_left("shop", before);
     }
 
     /// Waits until only one release runs and no push is under way.
