@@ -11,6 +11,8 @@
 //! | [`push`] | ref updates of one `git push`, and which of them is deployed |
 //! | [`procfile`], [`app_json`] | what an app says about itself |
 //! | [`env_map`], [`secret`] | configuration, byte for byte; values that never print themselves |
+//! | [`env_export`], [`env_import`] | configuration as text for other programs, and back |
+//! | [`lock`] | an app that takes no deployments |
 //! | [`deployment`], [`failure`] | one attempt to go live, its stages, and why it ended |
 //! | [`release`] | artifact + config + process types, numbered |
 //! | [`instance`] | one running copy of a process type |
@@ -26,12 +28,15 @@ pub mod app;
 pub mod app_json;
 pub mod deployment;
 pub mod engine_host;
+pub mod env_export;
+pub mod env_import;
 pub mod env_map;
 pub mod failure;
 pub mod health;
 pub mod image;
 pub mod instance;
 pub mod limits;
+pub mod lock;
 pub mod names;
 pub mod permission;
 pub mod procfile;
@@ -47,10 +52,12 @@ pub mod user;
 pub use app::{App, Formation};
 pub use deployment::{Deployment, DeploymentState, Source, Stage, StageRecord};
 pub use engine_host::EngineHost;
+pub use env_export::ExportFormat;
 pub use env_map::EnvMap;
 pub use failure::{Failure, FailureKind};
 pub use image::{Digest, ImageReference, ImageTemplate};
 pub use instance::{Exit, InstanceSpec, Program};
+pub use lock::DeployLock;
 pub use names::{AppName, DeploymentId, InstanceId, Invalid, ProcessType, ReleaseNumber, UserId};
 pub use push::{CommitId, RefName, RefUpdate};
 pub use registry::{RegistryLogin, RegistryName};
