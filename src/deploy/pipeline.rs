@@ -75,7 +75,7 @@ async fn read_app(job: &Job, parts: &Parts) -> Result<AppFacts, Failure> {
         Ok(AppFacts {
             next: store.next_release_number(&name)?,
             set_by_operator,
-            config: store.config(&name)?,
+            config: store.merged_config(&name)?,
         })
     };
     parts.store.call(read).await.map_err(|error| store_failure(Stage::Source, &error))

@@ -7,6 +7,7 @@ use crate::{
     deployments,
     error::StoreError,
     record::first_version,
+    rename::check_free,
     store::Store,
     tables::{APPS, CONFIG, MEMBERS, REGISTRY_LOGINS, RELEASE_CONFIG, RELEASES},
 };
@@ -14,14 +15,12 @@ use crate::{
 first_version!(App);
 
 impl Store {
-    /// Records a new app; [`StoreError::Exists`] if its name is taken.
+    /// Records a new app; [`StoreError::Exists`] if its name is taken, [`StoreError::Conflict`] while files of an app
+    /// that had it are moved.
     pub fn create_app(&self, app: &App) -> Result<(), StoreError> {
         self.write(|txn| {
-            let mut apps = APPS.write(txn)?;
-            if apps.get(app.name.as_str())?.is_some() {
-                return Err(StoreError::exists("app", &app.name));
-            }
-            apps.put(app.name.as_str(), app)
+            check_free(txn, &app.name)?;
+            APPS.write(txn)?.put(app.name.as_str(), app)
         })
     }
 

@@ -1,7 +1,7 @@
-//! Verbs of the config: the environment of an app, sealed.
+//! Verbs of the config: the environment of an app, and what every app of the host gets beneath its own. Sealed.
 
 use autostack_domain::{AppName, EnvMap, limits};
-use redb::ReadableTable;
+use redb::{ReadTransaction, ReadableTable};
 
 use crate::{
     apps,
@@ -11,45 +11,76 @@ use crate::{
     tables::{APPS, CONFIG},
 };
 
+/// Under which the host's own config stands: no app has an empty name.
+const HOST: &str = "";
+
 impl Store {
-    /// The config that the next release of an app gets; empty until it is set.
+    /// The app's own config; empty until it is set.
     pub fn config(&self, app: &AppName) -> Result<EnvMap, StoreError> {
+        self.read(|txn| self.own_config(txn, app))
+    }
+
+    /// The config of the host, which every app gets beneath its own.
+    pub fn host_config(&self) -> Result<EnvMap, StoreError> {
+        self.read(|txn| self.open_config(txn, None))
+    }
+
+    /// What the next release of an app gets: the host's config, over it the app's own.
+    pub fn merged_config(&self, app: &AppName) -> Result<EnvMap, StoreError> {
         self.read(|txn| {
-            if APPS.read(txn)?.get(app.as_str())?.is_none() {
-                return Err(StoreError::not_found("app", app));
+            let own = self.own_config(txn, app)?;
+            let mut merged = self.open_config(txn, None)?;
+            merged.extend(&own);
+            Ok(merged)
+        })
+    }
+
+    /// Changes the config of an app, or of the host, as one. Whether it is another one afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] for a config that would be too large.
+    pub fn update_config(
+        &self,
+        app: Option<&AppName>,
+        change: impl FnOnce(&mut EnvMap),
+    ) -> Result<bool, StoreError> {
+        self.write(|txn| {
+            if let Some(app) = app {
+                apps::get(txn, app)?;
             }
-            match txn.open_table(CONFIG)?.get(app.as_str())? {
-                Some(sealed) => self.sealer().open_env(Belonging::Config(app), sealed.value()),
-                None => Ok(EnvMap::new()),
+            let (key, belonging) = place(app);
+            let mut configs = txn.open_table(CONFIG)?;
+            let before = match configs.get(key)? {
+                Some(sealed) => self.sealer().open_env(belonging, sealed.value())?,
+                None => EnvMap::new(),
+            };
+            let mut env = before.clone();
+            change(&mut env);
+            if env == before {
+                return Ok(false);
             }
+            if env.bytes() > limits::CONFIG_BYTES_MAX {
+                let name = app.map_or_else(|| "the host".to_owned(), ToString::to_string);
+                let why = format!("it would have more than {} KiB", limits::CONFIG_BYTES_MAX >> 10);
+                return Err(StoreError::Conflict { what: "config", name, why });
+            }
+            configs.insert(key, self.sealer().seal_env(belonging, &env)?.as_slice())?;
+            Ok(true)
         })
     }
 
     /// Sets some variables of an app's config and removes others, as one change.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] for a config that would be too large.
+    /// As [`Store::update_config`].
     pub fn change_config(&self, app: &AppName, set: &EnvMap, unset: &[String]) -> Result<(), StoreError> {
-        let belonging = || Belonging::Config(app);
-        self.write(|txn| {
-            apps::get(txn, app)?;
-            let mut configs = txn.open_table(CONFIG)?;
-            let mut env = match configs.get(app.as_str())? {
-                Some(sealed) => self.sealer().open_env(belonging(), sealed.value())?,
-                None => EnvMap::new(),
-            };
+        let change = |env: &mut EnvMap| {
             env.extend(set);
             for name in unset {
                 env.remove(name);
             }
-            if env.bytes() > limits::CONFIG_BYTES_MAX {
-                let why = format!("it would have more than {} KiB", limits::CONFIG_BYTES_MAX >> 10);
-                return Err(StoreError::Conflict { what: "config", name: app.to_string(), why });
-            }
-            let sealed = self.sealer().seal_env(belonging(), &env)?;
-            configs.insert(app.as_str(), sealed.as_slice())?;
-            Ok(())
-        })
+        };
+        self.update_config(Some(app), change).map(drop)
     }
 
     /// Sets the whole config of an app.
@@ -61,4 +92,23 @@ impl Store {
             Ok(())
         })
     }
+
+    fn own_config(&self, txn: &ReadTransaction, app: &AppName) -> Result<EnvMap, StoreError> {
+        if APPS.read(txn)?.get(app.as_str())?.is_none() {
+            return Err(StoreError::not_found("app", app));
+        }
+        self.open_config(txn, Some(app))
+    }
+
+    fn open_config(&self, txn: &ReadTransaction, app: Option<&AppName>) -> Result<EnvMap, StoreError> {
+        let (key, belonging) = place(app);
+        match txn.open_table(CONFIG)?.get(key)? {
+            Some(sealed) => self.sealer().open_env(belonging, sealed.value()),
+            None => Ok(EnvMap::new()),
+        }
+    }
+}
+
+fn place(app: Option<&AppName>) -> (&str, Belonging<'_>) {
+    app.map_or((HOST, Belonging::HostConfig), |app| (app.as_str(), Belonging::Config(app)))
 }

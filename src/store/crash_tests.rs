@@ -56,7 +56,7 @@ fn dump(store: &Store) -> Result<Dump, StoreError> {
 type Step = fn(&Store) -> Result<(), StoreError>;
 
 /// A short life of a platform; each step is one acknowledged verb.
-const SCENARIO: [Step; 14] = [
+const SCENARIO: [Step; 15] = [
     |store| store.create_user(&user()),
     |store| store.add_key(&ssh_key("SHA256:x")),
     |store| store.create_app(&app("shop")),
@@ -74,7 +74,8 @@ const SCENARIO: [Step; 14] = [
         store.discard_release(&app, ReleaseNumber(2), &id, &failure, state, UnixMillis(9))
     },
     |store| store.update_app(&app_name("blog"), |app| app.deploy_branch = Some("trunk".into())).map(drop),
-    |store| store.destroy_app(&app_name("shop")).map(drop),
+    |store| store.rename_app(&app_name("shop"), &app_name("mall")).map(drop),
+    |store| store.destroy_app(&app_name("mall")).map(drop),
     |store| store.remove_key("SHA256:x"),
 ];
 

@@ -125,7 +125,10 @@ fn index_state(txn: &WriteTransaction, deployment: &Deployment) -> Result<(), St
 }
 
 /// The keys of an app's deployments in the index by time, newest first.
-fn newest_first(txn: &WriteTransaction, app: &AppName) -> Result<Vec<(i64, DeploymentId)>, StoreError> {
+pub(crate) fn newest_first(
+    txn: &WriteTransaction,
+    app: &AppName,
+) -> Result<Vec<(i64, DeploymentId)>, StoreError> {
     let by_app = txn.open_table(DEPLOYMENTS_BY_APP)?;
     let range = by_app.range((app.as_str(), i64::MIN, "")..(&apps::after(app), i64::MIN, ""))?;
     range

@@ -13,6 +13,7 @@
 //! | [`record`] | a stored value: its version and its JSON, and how an old one becomes a new one |
 //! | [`store`] | [`Store`]: reading and writing transactions, and coming back after an I/O error |
 //! | `apps`, `members`, `users`, `keys`, `config`, `registries`, `releases`, `deployments` | the verbs of each table |
+//! | `rename` | the verbs that give an app another name, or make a twin of it |
 //! | `journal` | the verbs that make a release live, or undo it, in one transaction |
 //! | `seal`, `key_file` | configuration encrypted at rest, and the key file beside the store |
 //! | `open` | the first start, and every way in which a later one is refused |
@@ -34,6 +35,7 @@ mod members;
 mod open;
 mod registries;
 mod releases;
+mod rename;
 mod rows;
 mod seal;
 mod tables;
@@ -48,5 +50,7 @@ mod crash_tests;
 mod golden_tests;
 #[cfg(test)]
 mod open_tests;
+#[cfg(test)]
+mod rename_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Verbs of the members: who may do what with an app besides its owner.
 
-use autostack_domain::{AppName, UserId, permission::Role};
+use autostack_domain::{AppName, User, UserId, permission::Role};
 
 use crate::{
     apps,
@@ -20,6 +20,26 @@ impl Store {
             None => Ok(None),
             Some(found) if found.owner == *user => Ok(Some(Role::Admin)),
             Some(_) => MEMBERS.read(txn)?.get((app.as_str(), user.as_str())),
+        })
+    }
+
+    /// Who has a role on an app, with the role: its owner first, then by user.
+    pub fn members(&self, app: &AppName) -> Result<Vec<(User, Role)>, StoreError> {
+        self.read(|txn| {
+            let found = APPS.read(txn)?.get(app.as_str())?;
+            let owner = found.ok_or_else(|| StoreError::not_found("app", app))?.owner;
+            let range = (app.as_str(), "")..(&apps::after(app), "");
+            let granted = MEMBERS
+                .read(txn)?
+                .map_range::<(&str, &str), _>(range, |(_app, user), role| (user.to_owned(), role))?;
+            let users = USERS.read(txn)?;
+            let others = granted.into_iter().filter(|(user, _)| user != owner.as_str());
+            let mut members = Vec::new();
+            for (user, role) in std::iter::once((owner.to_string(), Role::Admin)).chain(others) {
+                // Who is not recorded (any more) cannot come.
+                members.extend(users.get(user.as_str())?.map(|user| (user, role)));
+            }
+            Ok(members)
         })
     }
 

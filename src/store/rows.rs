@@ -77,10 +77,25 @@ impl<T, R: Record> Rows<T, R> {
         for<'v> K::SelfType<'v>: Debug,
         T: ReadableTable<K, &'static [u8]>,
     {
+        self.map_range::<K, R>(range, |_key, record| record)
+    }
+
+    /// What `f` makes of the keys and records under a range of keys, in the order of the keys.
+    pub(crate) fn map_range<'k, K, T2>(
+        &self,
+        range: impl RangeBounds<K::SelfType<'k>> + 'k,
+        f: impl for<'v> Fn(K::SelfType<'v>, R) -> T2,
+    ) -> Result<Vec<T2>, StoreError>
+    where
+        K: Key + 'static,
+        for<'v> K::SelfType<'v>: Debug,
+        T: ReadableTable<K, &'static [u8]>,
+    {
         let rows = self.table.range::<K::SelfType<'k>>(range)?;
         rows.map(|row| {
             let (key, stored) = row?;
-            self.decode(&key.value(), stored.value())
+            let record = self.decode(&key.value(), stored.value())?;
+            Ok(f(key.value(), record))
         })
         .collect()
     }

@@ -25,6 +25,8 @@ pub(crate) enum Belonging<'a> {
     KeyCheck,
     /// The config of an app.
     Config(&'a AppName),
+    /// The config that every app of the host gets.
+    HostConfig,
     /// The config of one release of an app.
     ReleaseConfig(&'a AppName, ReleaseNumber),
     /// The login of an app, or of the host, at a registry.
@@ -35,7 +37,7 @@ impl Belonging<'_> {
     fn what(self) -> &'static str {
         match self {
             Belonging::KeyCheck => "key check",
-            Belonging::Config(_) | Belonging::ReleaseConfig(..) => "config",
+            Belonging::Config(_) | Belonging::HostConfig | Belonging::ReleaseConfig(..) => "config",
             Belonging::RegistryLogin(..) => "login",
         }
     }
@@ -44,6 +46,7 @@ impl Belonging<'_> {
         match self {
             Belonging::KeyCheck => "the store".into(),
             Belonging::Config(app) => app.to_string(),
+            Belonging::HostConfig => "the host".into(),
             Belonging::ReleaseConfig(app, number) => format!("{app} {number}"),
             Belonging::RegistryLogin(_, registry) => registry.to_string(),
         }
@@ -54,6 +57,7 @@ impl Belonging<'_> {
         match self {
             Belonging::KeyCheck => "autostack\0key-check".into(),
             Belonging::Config(app) => format!("autostack\0config\0{app}"),
+            Belonging::HostConfig => "autostack\0host-config".into(),
             Belonging::ReleaseConfig(app, number) => {
                 format!("autostack\0release-config\0{app}\0{}", number.0)
             }

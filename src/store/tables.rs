@@ -21,7 +21,7 @@ pub(crate) const RELEASES: Records<(&str, u32), Release> = Records::new("release
 pub(crate) const DEPLOYMENTS: Records<&str, Deployment> = Records::new("deployments");
 
 // Sealed (`seal.rs`), by …
-/// … app: what its next release gets.
+/// … app, empty for the host: what its next release gets.
 pub(crate) const CONFIG: TableDefinition<&str, &[u8]> = TableDefinition::new("config");
 /// … app and number: what a release was made with.
 pub(crate) const RELEASE_CONFIG: TableDefinition<(&str, u32), &[u8]> = TableDefinition::new("release_config");
@@ -38,6 +38,10 @@ pub(crate) const DEPLOYMENTS_BY_APP: TableDefinition<(&str, i64, &str), ()> =
     TableDefinition::new("deployments_by_app");
 /// Deployments in a state that is not final, so that a start need not read all.
 pub(crate) const UNFINISHED: TableDefinition<&str, ()> = TableDefinition::new("unfinished_deployments");
+
+// Work that a crash may cut off.
+/// New name → old name of an app whose files may still stand under the old one.
+pub(crate) const RENAMES: TableDefinition<&str, &str> = TableDefinition::new("renames");
 
 // The store itself.
 /// `layout` (two bytes, [`LAYOUT`] when it was made) and `key_check` (a sealed constant).
@@ -59,6 +63,7 @@ pub(crate) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(USERS_BY_EMAIL)?;
     txn.open_table(DEPLOYMENTS_BY_APP)?;
     txn.open_table(UNFINISHED)?;
+    txn.open_table(RENAMES)?;
     txn.open_table(META)?;
     Ok(())
 }
