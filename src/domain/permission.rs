@@ -1,8 +1,10 @@
 //! Who may do what. One function for every door; what it does not name is refused.
 
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 
-use crate::names::UserId;
+use crate::names::{Invalid, UserId};
 
 /// What somebody may do with one app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,6 +16,35 @@ pub enum Role {
     Deployer,
     /// May also destroy, and decide who else may.
     Admin,
+}
+
+impl Role {
+    /// Every role, the least first.
+    pub const ALL: [Role; 3] = [Role::Viewer, Role::Deployer, Role::Admin];
+
+    /// Its name on a command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Deployer => "deployer",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Role {
+    type Err = Invalid;
+
+    fn from_str(given: &str) -> Result<Self, Invalid> {
+        let found = Self::ALL.into_iter().find(|role| role.name() == given);
+        found.ok_or_else(|| Invalid::new("role", given, "choose viewer, deployer or admin"))
+    }
 }
 
 /// Somebody who has proved who they are.
@@ -40,7 +71,13 @@ pub enum Action {
     FetchCode,
     /// Push to an app.
     Push,
-    /// Destroy an app.
+    /// Operate an app: scale, restart, say how it is reached, stored, built and checked.
+    Operate,
+    /// Run a command in an app's environment.
+    RunCommand,
+    /// Decide who else may use an app.
+    ManageMembers,
+    /// Destroy an app, or give it another name.
     DestroyApp,
     /// Read and change an app's config.
     ManageConfig,
@@ -56,8 +93,13 @@ pub fn allows(actor: &Actor, role: Option<Role>, action: Action) -> bool {
         Action::CreateApp => return true,
         Action::ManageHost => return actor.is_admin,
         Action::ViewApp | Action::ReadLogs => Role::Viewer,
-        Action::FetchCode | Action::Push | Action::ManageConfig | Action::ManageRegistries => Role::Deployer,
-        Action::DestroyApp => Role::Admin,
+        Action::FetchCode
+        | Action::Push
+        | Action::Operate
+        | Action::RunCommand
+        | Action::ManageConfig
+        | Action::ManageRegistries => Role::Deployer,
+        Action::ManageMembers | Action::DestroyApp => Role::Admin,
     };
     actor.is_admin || role.is_some_and(|role| role >= needed)
 }
@@ -80,6 +122,11 @@ mod tests {
             (Action::ReadLogs, [false, true, true, true]),
             (Action::FetchCode, [false, false, true, true]),
             (Action::Push, [false, false, true, true]),
+            (Action::Operate, [false, false, true, true]),
+            (Action::RunCommand, [false, false, true, true]),
+            (Action::ManageConfig, [false, false, true, true]),
+            (Action::ManageRegistries, [false, false, true, true]),
+            (Action::ManageMembers, [false, false, false, true]),
             (Action::DestroyApp, [false, false, false, true]),
         ];
         for (action, expected) in rows {
@@ -87,6 +134,20 @@ mod tests {
                 assert_eq!(allows(&user(false), role, action), expected, "{action:?} as {role:?}");
                 assert!(allows(&user(true), role, action), "{action:?} as platform admin");
             }
+        }
+        for role in roles {
+            assert!(!allows(&user(false), role, Action::ManageHost), "the host as {role:?}");
+        }
+        assert!(allows(&user(true), None, Action::ManageHost));
+    }
+
+    #[test]
+    fn a_role_is_written_as_it_is_read() {
+        for role in Role::ALL {
+            assert_eq!(role.to_string().parse::<Role>().unwrap(), role);
+        }
+        for bad in ["", "owner", "Admin", "root"] {
+            assert!(bad.parse::<Role>().is_err(), "{bad}");
         }
     }
 }

@@ -13,7 +13,8 @@
 //! | [`push`] | one `git push` from its first byte to its end, and the two hooks in between |
 //! | [`screen`] | where the lines of a push go |
 //! | [`fetch`] | `git clone` and `git fetch` |
-//! | [`users`] | users and their keys, for the operator on the host |
+//! | [`users`], [`keys`] | users, and the keys that they come with |
+//! | [`members`], [`revoked`] | who may use an app, and what ends when somebody no longer may |
 //! | [`status`] | what the agent says of itself |
 //! | [`error`] | what an operation can answer instead, with its exit code |
 //!
@@ -27,8 +28,11 @@ pub mod deployments;
 pub mod error;
 pub mod fetch;
 pub mod images;
+pub mod keys;
+pub mod members;
 pub mod platform;
 pub mod push;
+pub mod revoked;
 pub mod screen;
 pub mod status;
 pub mod users;
@@ -40,6 +44,8 @@ pub use deployments::Outcome;
 pub use error::{ErrorKind, PlatformError};
 pub use fetch::Fetch;
 pub use images::LoginView;
+pub use keys::{KeyView, Keyring};
+pub use members::MemberView;
 pub use platform::{Addresses, HookAccess, Platform};
 pub use push::Push;
 pub use screen::Screen;

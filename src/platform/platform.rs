@@ -10,7 +10,7 @@ use autostack_domain::{
 use autostack_store::Store;
 use serde::Serialize;
 
-use crate::{apps::Leaving, error::PlatformError, push::Pushes};
+use crate::{apps::Leaving, error::PlatformError, push::Pushes, revoked::Rights};
 
 /// Every operation that a user can ask for. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +21,7 @@ pub(crate) struct Inner {
     pub(crate) hook_access: HookAccess,
     pub(crate) pushes: Pushes,
     pub(crate) leaving: Leaving,
+    pub(crate) rights: Rights,
     /// Held while an app is made.
     pub(crate) creating: tokio::sync::Mutex<()>,
     pub(crate) addresses: Addresses,
@@ -56,6 +57,7 @@ impl Platform {
             hook_access,
             pushes: Pushes::default(),
             leaving: Leaving::default(),
+            rights: Rights::default(),
             creating: tokio::sync::Mutex::default(),
             addresses,
             started,

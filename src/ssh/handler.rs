@@ -6,7 +6,7 @@
 //! session stays alive. Requests without a callback here are refused by russh: TCP and Unix forwarding,
 //! channels for it, for X11 and for agents (threat C5).
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use autostack_base::tasks::Shutdown;
 use autostack_domain::Line;
@@ -16,6 +16,7 @@ use russh::{
         Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session as Wire, VerifiedPublicKey,
     },
 };
+use tokio::time::timeout;
 
 use crate::{
     door::{Door, Sessions},
@@ -25,6 +26,9 @@ use crate::{
     service::Service,
     session::{Caller, Session},
 };
+
+/// What a command that runs gets to end when the key that it came with is taken away.
+const LAST_COMMAND: Duration = Duration::from_secs(2);
 
 /// One connection.
 pub(crate) struct Connection<S> {
@@ -39,6 +43,8 @@ pub(crate) struct Connection<S> {
     running: Sessions,
     /// Cut from outside; every session's own signal is a child of it.
     cut: Shutdown,
+    /// Cancelled when the key was taken away: no session begins any more.
+    locked_out: Shutdown,
 }
 
 /// The signals between a connection's handler and its task.
@@ -60,10 +66,33 @@ impl<S: Service> Connection<S> {
             sessions: HashMap::new(),
             running: signals.running,
             cut: signals.cut,
+            locked_out: Shutdown::new(),
         }
     }
 
+    /// Ends the connection once its key is taken away. A command that runs gets a moment: it may be the one that
+    /// took the key away.
+    fn watch_key(&self) {
+        let Some((actor, fingerprint)) = self.login.proved().cloned() else { return };
+        let (door, running) = (Arc::clone(&self.door), self.running.clone());
+        let (cut, locked_out, peer) = (self.cut.clone(), self.locked_out.clone(), self.peer);
+        self.door.tasks.spawn("ssh-key-watch", async move {
+            tokio::select! {
+                biased;
+                () = cut.cancelled() => return,
+                () = door.service.locked_out(&fingerprint, &actor) => {}
+            }
+            tracing::info!(%peer, by = actor.name, "the key of an open ssh connection was taken away");
+            locked_out.cancel();
+            let _in_time = timeout(LAST_COMMAND, running.idle()).await;
+            cut.cancel();
+        });
+    }
+
     fn start(&mut self, channel: ChannelId, command: Option<String>, wire: &mut Wire) -> Result<(), Error> {
+        if self.locked_out.is_cancelled() {
+            return answer(wire, channel, false);
+        }
         let peer = self.peer;
         let caller =
             self.login.actor().map(|actor| Caller { actor: actor.clone(), peer, busy: self.running.begin() });
@@ -116,6 +145,7 @@ impl<S: Service> Handler for Connection<S> {
         tracing::debug!(peer = %self.peer, name, "logged in over ssh");
         self.place = None;
         self.logged_in.cancel();
+        self.watch_key();
         Ok(())
     }
 

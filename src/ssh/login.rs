@@ -18,8 +18,8 @@ pub(crate) struct Login {
     /// Whether keys could not be looked up at all.
     unavailable: bool,
     refused_max: usize,
-    /// Who it is, once a signature has proved it; never changed after.
-    actor: Option<Actor>,
+    /// Who it is, once a signature has proved it, and by which key; never changed after.
+    actor: Option<(Actor, String)>,
 }
 
 impl Login {
@@ -29,6 +29,11 @@ impl Login {
 
     /// Who it is.
     pub(crate) fn actor(&self) -> Option<&Actor> {
+        self.actor.as_ref().map(|(actor, _)| actor)
+    }
+
+    /// Who it is, and the fingerprint of the key that has proved it.
+    pub(crate) fn proved(&self) -> Option<&(Actor, String)> {
         self.actor.as_ref()
     }
 
@@ -53,7 +58,7 @@ impl Login {
     ) -> Auth {
         match known {
             Ok(Some(actor)) => {
-                self.actor = Some(actor);
+                self.actor = Some((actor, fingerprint));
                 Auth::Accept
             }
             Ok(None) => self.refuse(fingerprint),

@@ -19,6 +19,11 @@ pub(crate) trait Service: Send + Sync + 'static {
         fingerprint: &str,
     ) -> impl Future<Output = Result<Option<Actor>, Unavailable>> + Send;
 
+    /// Returns when the key with this fingerprint is not that of the actor any more.
+    fn locked_out(&self, _fingerprint: &str, _actor: &Actor) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Runs a command to its end and gives the exit code. It looks at [`Call::gone`] itself, so that it can
     /// end its children in order; a panic in it ends the session, not the connection.
     fn run(&self, call: Call) -> impl Future<Output = u8> + Send;

@@ -97,6 +97,10 @@ impl Service for Desk {
         })
     }
 
+    async fn locked_out(&self, fingerprint: &str, actor: &Actor) {
+        self.platform.until_locked_out(fingerprint, actor).await;
+    }
+
     async fn run(&self, call: Call) -> u8 {
         let output: Output = call.output.clone();
         match self.serve(call).await {

@@ -266,11 +266,19 @@ impl World {
         self.start();
     }
 
-    /// A developer whose key the operator has added.
+    /// A developer whose key the operator has added: an admin of the platform.
     pub(crate) fn developer(&self, name: &str) -> Developer<'_> {
         let developer = self.stranger(name);
         self.admin(&["key", "add", name], developer.public_key().as_bytes()).ok();
         developer
+    }
+
+    /// Somebody whose key the operator has added and who is no admin: what is not theirs, they do not see.
+    pub(crate) fn person(&self, name: &str) -> Developer<'_> {
+        let (person, email) = (self.stranger(name), format!("{name}@localhost"));
+        self.admin(&["user", "add", &email], b"").ok();
+        self.admin(&["key", "add", name, "--user", &email], person.public_key().as_bytes()).ok();
+        person
     }
 
     /// Somebody with a key that nobody has added.
