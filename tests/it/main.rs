@@ -10,6 +10,8 @@
 
 mod world;
 
+/// Who may use an app, and who may come at all.
+mod access;
 /// What bad input gets.
 mod bad_input;
 /// `kill -9` of the agent.
