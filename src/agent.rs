@@ -309,6 +309,7 @@ async fn open_deployer(
 ) -> Result<Deployer, AgentError> {
     let settings = handle.current();
     let logs = Logs::open(layout.folder("logs"), LogLimits::from(&settings.logs))?;
+    core.spawn("event sync", logs.clone().keep_events_synced(core.clone(), core.shutdown_token()));
     core.spawn("log sweep", logs.clone().keep_swept(core.clone(), core.shutdown_token()));
     let hooks_dir = layout.folder("hooks");
     install_hooks(&hooks_dir).map_err(|source| AgentError::Folder { path: hooks_dir.clone(), source })?;

@@ -416,8 +416,12 @@ fn tell_what_is_next(place: &Place, repository: &Path, sample: &Sample, url: &st
 /// Instances outlive an agent, but not a demo.
 async fn clean_up(agent: Agent) -> Result<(), DemoError> {
     let app: AppName = APP.parse()?;
-    let operator =
-        Actor { user: uuid::Uuid::nil().to_string().parse()?, is_admin: true, name: "demo".into() };
+    let operator = Actor {
+        user: uuid::Uuid::nil().to_string().parse()?,
+        is_admin: true,
+        name: "demo".into(),
+        from: None,
+    };
     let destroyed = match agent.platform().destroy_app(&operator, &app).await {
         Err(error) if error.kind == autostack_platform::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -22,6 +22,7 @@
 //! | [`screen`] | the shape of a line that a person reads |
 //! | [`user`] | who uses the platform, and the keys that prove it |
 //! | [`permission`] | who may do what: one function, default no |
+//! | [`event`] | who changed what, from where, and when |
 //! | [`limits`] | every bound, with its unit |
 
 pub mod app;
@@ -31,6 +32,7 @@ pub mod engine_host;
 pub mod env_export;
 pub mod env_import;
 pub mod env_map;
+pub mod event;
 pub mod failure;
 pub mod health;
 pub mod image;
@@ -54,6 +56,7 @@ pub use deployment::{Deployment, DeploymentState, Source, Stage, StageRecord};
 pub use engine_host::EngineHost;
 pub use env_export::ExportFormat;
 pub use env_map::EnvMap;
+pub use event::{By, Event};
 pub use failure::{Failure, FailureKind};
 pub use image::{Digest, ImageReference, ImageTemplate};
 pub use instance::{Exit, InstanceSpec, Program};

@@ -1,6 +1,6 @@
 //! Who may do what. One function for every door; what it does not name is refused.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,8 @@ pub struct Actor {
     pub is_admin: bool,
     /// What people see in messages and in the audit log.
     pub name: String,
+    /// Where they came from; `None` where the door has no address.
+    pub from: Option<IpAddr>,
 }
 
 /// What somebody asks for.
@@ -114,6 +116,7 @@ mod tests {
             user: "00000000-0000-0000-0000-000000000001".parse().unwrap(),
             is_admin,
             name: "ada".into(),
+            from: None,
         };
         let roles = [None, Some(Role::Viewer), Some(Role::Deployer), Some(Role::Admin)];
         let rows = [

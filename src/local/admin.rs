@@ -2,6 +2,7 @@
 
 use std::io;
 
+use autostack_domain::By;
 use autostack_platform::{Platform, PlatformError};
 use tokio::{io::AsyncWriteExt, net::unix::OwnedWriteHalf};
 
@@ -26,12 +27,12 @@ async fn carry_out(platform: &Platform, request: AdminRequest) -> Result<AdminRe
         AdminRequest::UserAdd { email, admin } => {
             let user = platform.add_user(&email, admin).await?;
             let role = if user.is_admin { "admin" } else { "user" };
-            tracing::info!(user = user.email, role, "user added by the operator");
+            platform.event(By::Operator, None, "user:add", format!("{role} {}", user.email));
             Ok(AdminReply::Done(format!("Added {role} {}.", user.email)))
         }
         AdminRequest::KeyAdd { name, user, public_key } => {
             let key = platform.add_key(&name, user.as_deref(), &public_key).await?;
-            tracing::info!(key = key.fingerprint, name = key.name, "key added by the operator");
+            platform.event(By::Operator, None, "ssh-keys:add", format!("{} {}", key.name, key.fingerprint));
             Ok(AdminReply::Done(format!("Added key {} ({}).", key.name, key.fingerprint)))
         }
         AdminRequest::KeyList => {
@@ -41,7 +42,12 @@ async fn carry_out(platform: &Platform, request: AdminRequest) -> Result<AdminRe
         }
         AdminRequest::KeyRemove { fingerprint } => {
             let key = platform.remove_key(&fingerprint).await?;
-            tracing::info!(key = key.fingerprint, name = key.name, "key removed by the operator");
+            platform.event(
+                By::Operator,
+                None,
+                "ssh-keys:remove",
+                format!("{} {}", key.name, key.fingerprint),
+            );
             Ok(AdminReply::Done(format!("Removed key {} ({}).", key.name, key.fingerprint)))
         }
         AdminRequest::Status => {

@@ -13,6 +13,7 @@
 //! | `logs`, `sweep` | all streams, by app and deployment; removal by age |
 //! | `stream` | one log: append, seal, removal by size |
 //! | `reader`, `tail`, `filter` | follow it, look at its end, choose lines |
+//! | [`events`] | what happened on the host: append, look at the end, follow |
 //! | `build_log`, `lines` | the pen of a build; raw output cut into lines |
 //! | `writer`, `recover` | what adds bytes; what a crash left behind |
 //! | `segment`, `scan`, `window` | the files, and walking over them past damage |
@@ -34,6 +35,7 @@
 mod build_log;
 mod entry;
 mod error;
+pub mod events;
 mod filter;
 mod frame;
 mod limits;
@@ -56,6 +58,7 @@ mod tests;
 pub use build_log::BuildLog;
 pub use entry::{Entry, Offset, Origin, OutputStream};
 pub use error::LogError;
+pub use events::{EventReader, Events};
 pub use filter::Filter;
 pub use limits::LogLimits;
 pub use logs::Logs;

@@ -6,12 +6,12 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use autostack_domain::{AppName, DeploymentId};
+use autostack_domain::{AppName, DeploymentId, limits};
 
 use crate::{
     build_log::BuildLog,
@@ -22,6 +22,7 @@ use crate::{
 
 const APPS: &str = "apps";
 const DEPLOYMENTS: &str = "deployments";
+const EVENTS: &str = "events";
 /// What is moved here is no log any more; emptied at start.
 const REMOVED: &str = "removed";
 
@@ -41,6 +42,8 @@ struct Inner {
     limits: LogLimits,
     streams: Mutex<Streams>,
     removals: AtomicU64,
+    /// Always held: it is written at each change.
+    events: OnceLock<Arc<Stream>>,
 }
 
 /// Never two streams over one folder: a stream is opened under this lock.
@@ -58,8 +61,13 @@ impl Logs {
     pub fn open(dir: impl AsRef<Path>, limits: LogLimits) -> Result<Self, LogError> {
         let dir = dir.as_ref().to_owned();
         fs::create_dir_all(&dir).map_err(|source| LogError::OpenFolder { path: dir.clone(), source })?;
-        let logs =
-            Self(Arc::new(Inner { dir, limits, streams: Mutex::default(), removals: AtomicU64::new(0) }));
+        let logs = Self(Arc::new(Inner {
+            dir,
+            limits,
+            streams: Mutex::default(),
+            removals: AtomicU64::new(0),
+            events: OnceLock::new(),
+        }));
         if let Err(error) = remove_folder(&logs.folder(REMOVED)) {
             let error: &(dyn std::error::Error + 'static) = &error;
             tracing::warn!(error, "what is left of removed logs stays until the next start");
@@ -94,6 +102,27 @@ impl Logs {
     /// As [`Logs::app`].
     pub fn build_log(&self, id: &DeploymentId) -> Result<BuildLog, LogError> {
         Ok(BuildLog::new(self.deployment(id)?, self.0.limits.build_bytes_max))
+    }
+
+    /// The events of the host. Never removed by age.
+    ///
+    /// # Errors
+    /// As [`Logs::app`].
+    pub(crate) fn event_stream(&self) -> Result<Arc<Stream>, LogError> {
+        if let Some(stream) = self.0.events.get() {
+            return Ok(Arc::clone(stream));
+        }
+        let shape = Shape {
+            segment_bytes_max: self.0.limits.segment_bytes_max,
+            bytes_max: Some(limits::EVENTS_BYTES_MAX),
+        };
+        let stream = self.stream(self.folder(EVENTS), shape)?;
+        Ok(Arc::clone(self.0.events.get_or_init(|| stream)))
+    }
+
+    /// The events, if they were opened since the start.
+    pub(crate) fn opened_events(&self) -> Option<Arc<Stream>> {
+        self.0.events.get().cloned()
     }
 
     /// Removes the log of an app, if there is one. Whoever still holds it can add nothing more, and its

@@ -108,6 +108,11 @@ impl Stream {
         sealed
     }
 
+    /// Makes everything written so far safe from a power cut too; waits for the disk.
+    pub fn sync(&self) {
+        self.lock_writer().sync();
+    }
+
     /// Whether the log has ended.
     pub fn is_sealed(&self) -> bool {
         self.published().state == State::Sealed

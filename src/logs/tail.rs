@@ -67,6 +67,25 @@ impl Stream {
         Ok((start.unwrap_or(end), end))
     }
 
+    /// Shows the entries that fit, the newest first, each with the offset after it, until `visit` says that it has seen
+    /// enough; gives the end from which this was.
+    pub(crate) fn look_back(
+        &self,
+        filter: &Filter,
+        mut visit: impl FnMut(Offset, Entry) -> bool,
+    ) -> Result<Offset, LogError> {
+        self.walk_back(filter, |_, after, line| match line.to_entry() {
+            Some(entry) => {
+                if visit(after, entry) {
+                    Continue(())
+                } else {
+                    Break(())
+                }
+            }
+            None => Continue(()),
+        })
+    }
+
     /// Shows every line that fits to `visit`, the newest first, with the offsets before and after it.
     fn walk_back(
         &self,

@@ -192,7 +192,7 @@ impl Writer {
     }
 
     /// Makes the newest segment durable. A failure is reported and loses nothing that is not lost already.
-    fn sync(&self) {
+    pub(crate) fn sync(&self) {
         let Some((file, _)) = &self.file else { return };
         if let Err(error) = file.sync_all().and_then(|()| segment::sync_folder(&self.dir)) {
             tracing::warn!(log = %self.dir.display(), %error, "a log could not be synced");

@@ -94,7 +94,7 @@ impl Platform {
         let record = app.clone();
         self.parts().store.call(move |store| store.create_app(&record)).await?;
         self.make_repository(name).await?;
-        tracing::info!(app = %name, by = actor.name, "app created");
+        self.event(actor, name, "apps:create", "");
         Ok(self.view(&app))
     }
 
@@ -128,7 +128,7 @@ impl Platform {
     pub async fn destroy_app(&self, actor: &Actor, name: &AppName) -> Result<(), PlatformError> {
         self.app_for(actor, name, Action::DestroyApp, "destroy").await?;
         let departure = self.0.leaving.begin(name)?;
-        tracing::info!(app = %name, by = actor.name, "app is destroyed");
+        self.event(actor, name, "apps:destroy", "");
         self.remove_app(name, departure).await
     }
 

@@ -28,12 +28,17 @@ impl Platform {
         unset: Vec<String>,
     ) -> Result<(), PlatformError> {
         self.app_for(actor, name, Action::ManageConfig, "change the config of").await?;
-        let names: Vec<&str> =
-            set.iter().map(|(name, _)| name).chain(unset.iter().map(String::as_str)).collect();
-        tracing::info!(app = %name, names = names.join(" "), by = actor.name, "config changed");
-        let name = name.clone();
-        let change = move |store: &Store| store.change_config(&name, &set, &unset);
-        self.parts().store.call(change).await.map_err(refused)
+        let said = [
+            ("set ", set.iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ")),
+            ("unset ", unset.join(", ")),
+        ];
+        let app = name.clone();
+        let change = move |store: &Store| store.change_config(&app, &set, &unset);
+        self.parts().store.call(change).await.map_err(refused)?;
+        let said = said.into_iter().filter(|(_, names)| !names.is_empty());
+        let said: Vec<_> = said.map(|(verb, names)| format!("{verb}{names}")).collect();
+        self.event(actor, name, "config", said.join("; "));
+        Ok(())
     }
 }
 

@@ -71,10 +71,12 @@ impl Platform {
         login: RegistryLogin,
     ) -> Result<(), PlatformError> {
         self.may_manage_registries(actor, app).await?;
-        tracing::info!(registry = %login.registry, app = app.map(AppName::as_str), by = actor.name, "login at a registry kept");
-        let app = app.cloned();
-        let keep = move |store: &Store| store.set_registry_login(app.as_ref(), &login);
-        self.parts().store.call(keep).await.map_err(refused)
+        let said = format!("{} as {}", login.registry, login.username);
+        let owner = app.cloned();
+        let keep = move |store: &Store| store.set_registry_login(owner.as_ref(), &login);
+        self.parts().store.call(keep).await.map_err(refused)?;
+        self.event(actor, app, "registry:login", said);
+        Ok(())
     }
 
     /// Forgets a login at a registry.
@@ -94,7 +96,7 @@ impl Platform {
                 PlatformError::new(ErrorKind::NotFound, message).hint("registry:report shows the logins")
             );
         }
-        tracing::info!(%registry, app = app.map(AppName::as_str), by = actor.name, "login at a registry forgotten");
+        self.event(actor, app, "registry:logout", registry.to_string());
         Ok(())
     }
 

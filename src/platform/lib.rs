@@ -9,6 +9,7 @@
 //! | [`apps`] | create, list, destroy, URL, log |
 //! | [`config`] | the environment that the next release gets |
 //! | [`deployments`] | a deployment recorded, taken live and shown |
+//! | [`events`] | who changed what, recorded and read |
 //! | [`images`] | images from registries and archives, and the logins at registries |
 //! | [`push`] | one `git push` from its first byte to its end, and the two hooks in between |
 //! | [`screen`] | where the lines of a push go |
@@ -20,12 +21,14 @@
 //!
 //! Invariants:
 //! - Every operation asks [`autostack_domain::permission::allows`]; what it does not name is refused.
+//! - Every change is an event ([`Platform::event`]): who, from where, what, when; never a value of config or a secret.
 //! - A push token opens one push, each hook of it once, and is worth nothing afterwards.
 
 pub mod apps;
 pub mod config;
 pub mod deployments;
 pub mod error;
+pub mod events;
 pub mod fetch;
 pub mod images;
 pub mod keys;
@@ -42,6 +45,7 @@ mod disk;
 pub use apps::AppView;
 pub use deployments::Outcome;
 pub use error::{ErrorKind, PlatformError};
+pub use events::{EventFeed, EventQuery};
 pub use fetch::Fetch;
 pub use images::LoginView;
 pub use keys::{KeyView, Keyring};

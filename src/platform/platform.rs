@@ -82,6 +82,7 @@ impl Platform {
             user: user.id,
             is_admin: user.is_admin,
             name: format!("{} ({})", user.email, key.name),
+            from: None,
         }))
     }
 

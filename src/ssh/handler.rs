@@ -9,7 +9,7 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use autostack_base::tasks::Shutdown;
-use autostack_domain::Line;
+use autostack_domain::{Line, permission::Actor};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Error, Pty, Sig,
     server::{
@@ -94,8 +94,10 @@ impl<S: Service> Connection<S> {
             return answer(wire, channel, false);
         }
         let peer = self.peer;
-        let caller =
-            self.login.actor().map(|actor| Caller { actor: actor.clone(), peer, busy: self.running.begin() });
+        let caller = self.login.actor().map(|actor| {
+            let actor = Actor { from: Some(peer.ip().to_canonical()), ..actor.clone() };
+            Caller { actor, peer, busy: self.running.begin() }
+        });
         let started = match (self.sessions.get_mut(&channel), caller) {
             (Some(session), Some(caller)) => session.start(caller, command),
             _ => false,

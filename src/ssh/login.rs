@@ -129,7 +129,7 @@ mod tests {
 
     fn ada() -> Actor {
         let user = "00000000-0000-0000-0000-000000000001".parse().unwrap();
-        Actor { user, is_admin: false, name: "ada".into() }
+        Actor { user, is_admin: false, name: "ada".into(), from: None }
     }
 
     #[test]

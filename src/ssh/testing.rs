@@ -165,7 +165,10 @@ impl World {
             let fingerprint = make_key(&dir.path().join(name), "ed25519").await;
             let user = format!("00000000-0000-0000-0000-00000000000{at}").parse().unwrap();
             if name != "eve" {
-                keys.insert(fingerprint, Actor { user, is_admin: name == "ada", name: name.into() });
+                keys.insert(
+                    fingerprint,
+                    Actor { user, is_admin: name == "ada", name: name.into(), from: None },
+                );
             }
         }
         let host_key = HostKey::open(&dir.path().join("host")).unwrap();

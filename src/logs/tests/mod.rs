@@ -2,6 +2,7 @@
 
 mod build_log;
 mod crash;
+mod events;
 mod follow;
 mod no_space;
 mod properties;
