@@ -207,9 +207,10 @@ fn pairs(
 ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
     let table = txn.open_table(table)?;
     let range = table.range((app.as_str(), "")..(apps::after(app).as_str(), ""))?;
-    let pair = |row: Result<(redb::AccessGuard<'_, (&str, &str)>, redb::AccessGuard<'_, &[u8]>), _>| {
-        let (key, value) = row?;
-        Ok((key.value().1.to_owned(), value.value().to_vec()))
-    };
-    range.map(pair).collect()
+    range
+        .map(|row| {
+            let (key, value) = row?;
+            Ok((key.value().1.to_owned(), value.value().to_vec()))
+        })
+        .collect()
 }
