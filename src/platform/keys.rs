@@ -99,7 +99,7 @@ impl Platform {
             None => self.add_user(&email, is_admin).await?,
         };
         let record = self.record_key(name, &user, line, &key).await?;
-        tracing::info!(key = record.fingerprint, user = user.email, by = actor.name, "key added");
+        self.event(actor, None, "ssh-keys:add", format!("{} of {}", record.fingerprint, user.email));
         Ok(view(record, &user))
     }
 
@@ -111,7 +111,7 @@ impl Platform {
         let user = self.parts().store.call(move |store| store.user(&id)).await?;
         let user = user.ok_or_else(|| PlatformError::new(ErrorKind::Denied, "you are not known any more"))?;
         let record = self.record_key(name, &user, line, &key).await?;
-        tracing::info!(key = record.fingerprint, by = actor.name, "own key added");
+        self.event(actor, None, "keys:add", record.fingerprint.clone());
         Ok(view(record, &user))
     }
 
@@ -152,7 +152,7 @@ impl Platform {
                 .hint("add another key first, or say --force"));
         }
         self.remove_key(&key.fingerprint).await?;
-        tracing::info!(key = key.fingerprint, user = key.user, by = actor.name, "key removed");
+        self.event(actor, None, "keys:remove", format!("{} of {}", key.fingerprint, key.user));
         Ok(key.clone())
     }
 

@@ -42,7 +42,7 @@ impl Platform {
         }
         let name = app.clone();
         self.parts().store.call(move |store| store.set_role(&name, &user.id, Some(role))).await?;
-        tracing::info!(%app, user = view.user, ?role, by = actor.name, "role given");
+        self.event(actor, app, "access:add", format!("{} as {role}", view.user));
         self.rights_changed();
         Ok(view)
     }
@@ -87,7 +87,7 @@ impl Platform {
             return Err(PlatformError::new(ErrorKind::Conflict, format!("{shown} has no role on {app}"))
                 .hint(format!("access:list {app} shows who has")));
         };
-        tracing::info!(%app, user = shown, by = actor.name, "role taken away");
+        self.event(actor, app, "access:remove", shown.clone());
         self.rights_changed();
         Ok(MemberView { user: shown, role, is_owner: false })
     }
