@@ -58,6 +58,6 @@ impl Platform {
 async fn next(changes: &mut watch::Receiver<()>) {
     if changes.changed().await.is_err() {
         // The platform has ended; nothing changes any more.
-        pending().await
+        pending::<()>().await;
     }
 }
