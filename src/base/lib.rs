@@ -9,6 +9,7 @@
 //! | [`tasks`] | the one place that spawns; shutdown; backoff |
 //! | [`health`] | the words for how the agent is |
 //! | [`clock`] | the one place that asks what time it is |
+//! | [`zone`] | wall clock time in a place |
 //!
 //! Knows nothing of apps, git, ssh or http: only the domain's words and the host.
 
@@ -18,6 +19,7 @@ pub mod health;
 pub mod settings;
 pub mod tasks;
 pub mod telemetry;
+pub mod zone;
 
 pub use clock::now;
 pub use error_chain::error_chain;

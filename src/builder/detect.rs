@@ -259,6 +259,7 @@ fn finish(mut draft: Draft, around: Option<Around>, app_json: AppJson) -> BuildP
         static_site: draft.static_site,
         checks: app_json.checks,
         formation_asked: app_json.formation,
+        cron: app_json.cron,
     }
 }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use autostack_domain::{
     ProcessType,
+    cron::CronTask,
     health::HealthCheck,
     release::{LaunchEnv, StaticSite},
 };
@@ -98,6 +99,9 @@ pub struct BuildPlan {
     pub checks: BTreeMap<ProcessType, Vec<HealthCheck>>,
     /// Instances that `app.json` asks for.
     pub formation_asked: BTreeMap<ProcessType, u32>,
+    /// What `app.json` has done at set times.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cron: Vec<CronTask>,
 }
 
 /// A program that must be installed on the host.

@@ -8,7 +8,7 @@ use std::{
 use autostack_builder::BuildPlan;
 use autostack_domain::{
     Artifact, EnvMap, Failure, FailureKind, ImageReference, ProcessType, ReleaseSource, Stage,
-    health::HealthCheck,
+    cron::CronTask, health::HealthCheck,
 };
 use autostack_engine::{Engine, ImageFacts, Output, RegistryAuth};
 use futures_util::{StreamExt, stream};
@@ -29,6 +29,7 @@ pub(crate) struct Made {
     pub(crate) processes: BTreeMap<ProcessType, Option<String>>,
     pub(crate) checks: BTreeMap<ProcessType, Vec<HealthCheck>>,
     pub(crate) formation_asked: BTreeMap<ProcessType, u32>,
+    pub(crate) cron: Vec<CronTask>,
 }
 
 /// Makes the artifact of a deployment.
@@ -81,6 +82,7 @@ async fn of_commit(
         source: job.source().of_release(),
         checks: plan.checks,
         formation_asked: plan.formation_asked,
+        cron: plan.cron,
     })
 }
 
@@ -185,6 +187,7 @@ async fn keep(
         processes: [(ProcessType::web(), None)].into(),
         checks: BTreeMap::new(),
         formation_asked: BTreeMap::new(),
+        cron: Vec::new(),
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use autostack_domain::{
     Artifact, EnvMap, Failure, FailureKind, InstanceId, InstanceSpec, ProcessType, Program, Release,
-    ReleaseSource, Stage, env_map::SYSTEM_PATH, release::LaunchEnv,
+    ReleaseSource, Stage, env_map::SYSTEM_PATH, release::LaunchEnv, resources::InstanceLimits,
 };
 use autostack_runtime::{Backend, RuntimeError, Started};
 
@@ -54,6 +54,8 @@ impl Launchable {
             index,
             program: self.program(command),
             env: self.environment(process, index),
+            limits: InstanceLimits::default(),
+            mounts: Vec::new(),
         }
     }
 

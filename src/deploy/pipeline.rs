@@ -92,6 +92,7 @@ fn draft_release(job: &Job, app: &AppFacts, made: Made) -> Release {
         source: made.source,
         processes: made.processes,
         checks: made.checks,
+        cron: made.cron,
         deployment: job.id.clone(),
         created_at: clock::now(),
     }

@@ -5,6 +5,7 @@
 //! would make a check ask something else (`port`, `scheme: https`) is refused.
 
 mod checks;
+mod cron;
 mod read;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use self::read::Reader;
 use crate::{
+    cron::CronTask,
     env_map,
     health::HealthCheck,
     limits,
@@ -33,7 +35,9 @@ pub struct AppJson {
     /// `autostack.build_args`: names of config that the build of a Dockerfile may have as `ARG`s. They stand in
     /// the image, readable for everybody who has it.
     pub build_args: Vec<String>,
-    /// Keys that stand in the file and have no effect, as paths: `cron`, `formation.web.size`.
+    /// What is done at set times.
+    pub cron: Vec<CronTask>,
+    /// Keys that stand in the file and have no effect, as paths: `formation.web.size`.
     pub ignored: Vec<String>,
 }
 
@@ -66,6 +70,7 @@ fn parse_text(text: &[u8]) -> Result<AppJson, String> {
             "healthchecks" => app.checks = checks::read(&entry, &mut app.ignored)?,
             "formation" => app.formation = read_formation(&entry, &mut app.ignored)?,
             "scripts" => app.predeploy = read_scripts(&entry, &mut app.ignored)?,
+            "cron" => app.cron = cron::read(&entry, &mut app.ignored)?,
             "autostack" => read_autostack(&entry, &mut app)?,
             key if DESCRIPTIVE.contains(&key) => {}
             _ => app.ignored.push(entry.path().to_owned()),
@@ -199,13 +204,7 @@ mod tests {
         assert_eq!(app.build_args, ["VERSION"]);
         assert_eq!(
             app.ignored,
-            [
-                "autostack.cache",
-                "cron",
-                "formation.web.size",
-                "scripts.dokku.postdeploy",
-                "scripts.postdeploy"
-            ]
+            ["autostack.cache", "formation.web.size", "scripts.dokku.postdeploy", "scripts.postdeploy"]
         );
     }
 

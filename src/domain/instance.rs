@@ -8,6 +8,8 @@ use crate::{
     env_map::EnvMap,
     image::Digest,
     names::{AppName, InstanceId, ProcessType, ReleaseNumber},
+    resources::InstanceLimits,
+    storage::Mount,
 };
 
 /// Everything a runtime needs to start an instance, and what it gives back when asked what runs.
@@ -28,6 +30,12 @@ pub struct InstanceSpec {
     pub program: Program,
     /// Its whole environment but for `PORT`, which the runtime adds; beneath it lies that of the image.
     pub env: EnvMap,
+    /// What it may use.
+    #[serde(default, skip_serializing_if = "InstanceLimits::is_empty")]
+    pub limits: InstanceLimits,
+    /// Folders of the host that it sees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
 }
 
 /// What runs, and in what; decides which runtime runs it.

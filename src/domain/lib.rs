@@ -17,7 +17,9 @@
 //! | [`release`] | artifact + config + process types, numbered |
 //! | [`instance`] | one running copy of a process type |
 //! | [`image`], [`registry`], [`engine_host`] | how images are named and pinned, where they come from, where their engine listens |
-//! | [`health`] | when an instance counts as ready |
+//! | [`health`], [`checks`] | when an instance counts as ready, and how one release replaces another |
+//! | [`resources`], [`storage`] | what an instance may use of the host, and the folders that it sees |
+//! | [`cron`] | what an app has done at set times |
 //! | [`route`] | host names and what stands behind them |
 //! | [`screen`] | the shape of a line that a person reads |
 //! | [`user`] | who uses the platform, and the keys that prove it |
@@ -27,6 +29,8 @@
 
 pub mod app;
 pub mod app_json;
+pub mod checks;
+pub mod cron;
 pub mod deployment;
 pub mod engine_host;
 pub mod env_export;
@@ -45,9 +49,11 @@ pub mod procfile;
 pub mod push;
 pub mod registry;
 pub mod release;
+pub mod resources;
 pub mod route;
 pub mod screen;
 pub mod secret;
+pub mod storage;
 pub mod time;
 pub mod user;
 

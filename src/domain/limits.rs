@@ -61,3 +61,44 @@ pub const FINISHED_DEPLOYMENTS_PER_APP_MAX: usize = 200;
 pub const EVENT_TEXT_BYTES_MAX: usize = 2 * 1024;
 /// Bytes of events that a host keeps; the oldest go first, in pieces of a segment.
 pub const EVENTS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The least memory that an instance can be limited to: what container engines take.
+pub const MEMORY_LIMIT_BYTES_MIN: u64 = 6 << 20;
+/// The most: a petabyte, which no host has.
+pub const MEMORY_LIMIT_BYTES_MAX: u64 = 1 << 50;
+/// The least CPU time that an instance can be limited to, in thousandths of a CPU.
+pub const MILLI_CPUS_MIN: u32 = 10;
+/// The most, which no host has.
+pub const MILLI_CPUS_MAX: u32 = 1_024_000;
+/// The fewest processes and threads that an instance can be limited to: a shell and what it starts.
+pub const PIDS_LIMIT_MIN: u32 = 16;
+/// The most: what Linux numbers (`PID_MAX_LIMIT`).
+pub const PIDS_LIMIT_MAX: u32 = 4_194_304;
+
+/// Seconds of any duration of checks that an operator sets.
+pub const CHECK_SECONDS_MAX: u32 = 3_600;
+/// Attempts of a check.
+pub const CHECK_ATTEMPTS_MAX: u32 = 1_000;
+/// Bytes of the path that a check asks for.
+pub const CHECK_PATH_BYTES_MAX: usize = 1_024;
+
+/// Folders that one app may have mounted.
+pub const MOUNTS_PER_APP_MAX: usize = 32;
+/// Bytes of a mount as it is typed: two paths.
+pub const MOUNT_BYTES_MAX: usize = 1_024;
+/// Storage directories that one user may have made.
+pub const STORAGE_DIRECTORIES_PER_USER_MAX: usize = 100;
+
+/// Cron tasks of one app.
+pub const CRON_TASKS_MAX: usize = 32;
+/// Bytes of the command line of a cron task.
+pub const CRON_COMMAND_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a schedule.
+pub const CRON_SCHEDULE_BYTES_MAX: usize = 128;
+/// Runs of one cron task at the same time, where it allows more than one.
+pub const CRON_RUNS_OF_TASK_MAX: usize = 4;
+/// Runs of all cron tasks of one app at the same time.
+pub const CRON_RUNS_OF_APP_MAX: usize = 8;
+/// Seconds that one run of a cron task may take.
+pub const CRON_RUN_SECONDS_MAX: u64 = 24 * 3_600;
+/// Runs of cron tasks of one app whose records are kept; the oldest go first.
+pub const CRON_RUNS_KEPT: usize = 200;

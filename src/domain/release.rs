@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::Formation,
+    cron::CronTask,
     health::HealthCheck,
     image::{Digest, ImageReference},
     names::{AppName, DeploymentId, ProcessType, ReleaseNumber},
@@ -131,6 +132,9 @@ pub struct Release {
     pub formation: Formation,
     /// When an instance of a process type is ready; without an entry: when it listens on `PORT`.
     pub checks: BTreeMap<ProcessType, Vec<HealthCheck>>,
+    /// What it has done at set times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cron: Vec<CronTask>,
     /// Why it was made, for people: `Deploy 3f9c2a1`.
     pub description: String,
     /// The deployment that made it.

@@ -85,6 +85,12 @@ pub trait Backend: Send + Sync {
     /// [`RuntimeError::NotFound`], [`RuntimeError::NotRunning`], or what stood in the way of starting it.
     async fn exec(&self, id: &InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError>;
 
+    /// The limits of a spec that would not hold, each with the reason, for people; empty where all do.
+    async fn unenforced(&self, spec: &InstanceSpec) -> Vec<String> {
+        let _all_hold = spec;
+        Vec::new()
+    }
+
     /// Asks what the backend stands on whether it answers at all; one that stands on nothing always does.
     ///
     /// # Errors
@@ -234,6 +240,14 @@ pub enum RuntimeError {
         /// Why.
         source: autostack_logs::LogError,
     },
+    /// A folder of the host cannot be shown to the instance.
+    #[error("storage of {id}: {why}")]
+    Storage {
+        /// The instance.
+        id: InstanceId,
+        /// Why, and what would do.
+        why: String,
+    },
     /// Processes of the instance could not be ended.
     #[error("{id} has processes that do not end")]
     Unkillable {
@@ -267,6 +281,7 @@ impl RuntimeError {
             | RuntimeError::AlreadyExists { .. }
             | RuntimeError::NoPort { .. }
             | RuntimeError::Start { .. }
+            | RuntimeError::Storage { .. }
             | RuntimeError::Unkillable { .. }
             | RuntimeError::Cancelled
             | RuntimeError::Interrupted { .. } => false,

@@ -15,6 +15,7 @@ use std::{
 
 use autostack_domain::{
     DeploymentId, EnvMap, Exit, InstanceId, InstanceSpec, ProcessType, Program, ReleaseNumber,
+    resources::InstanceLimits,
 };
 use autostack_logs::{Filter, Logs, Origin, OutputStream};
 use tokio::{net::TcpStream, time};
@@ -151,6 +152,8 @@ pub fn spec(subject: &dyn Subject, does: &Does) -> Result<InstanceSpec, Box<dyn 
         index: 1,
         program: subject.program(does),
         env: EnvMap::new(),
+        limits: InstanceLimits::default(),
+        mounts: Vec::new(),
     })
 }
 

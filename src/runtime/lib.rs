@@ -8,6 +8,7 @@
 //! | [`exec`] | a command beside a running instance |
 //! | [`process`] | instances as processes, each under a shim of its own: needs no engine |
 //! | [`docker`] | instances as containers of an engine |
+//! | `cgroups` | which control groups a process is in |
 //! | `ports` | which port an instance gets on this host |
 //! | [`runtimes`] | both side by side |
 //! | [`memory`] | instances without processes, scripted, for the tests of the rows above |
@@ -18,6 +19,7 @@
 //! once. A runtime decides nothing: what should run, and when it is ready, is for the rows above.
 
 pub mod backend;
+mod cgroups;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod docker;

@@ -138,6 +138,14 @@ impl Backend for Runtimes {
         self.holder(id).exec(id, request).await
     }
 
+    async fn unenforced(&self, spec: &InstanceSpec) -> Vec<String> {
+        match self.of_program(spec) {
+            Ok(backend) => backend.unenforced(spec).await,
+            // It will not start at all.
+            Err(_no_engine) => Vec::new(),
+        }
+    }
+
     async fn ping(&self) -> Result<(), RuntimeError> {
         match &self.engine {
             Some(engine) => engine.ping().await,

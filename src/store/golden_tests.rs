@@ -124,6 +124,7 @@ fn probes() -> Vec<HealthCheck> {
 fn golden_release() {
     let plain = release("shop", 1, 1);
     let site = |not_found: Option<&str>, single_page| Release {
+        cron: Vec::new(),
         artifact: Artifact::Directory {
             built_by: plain.deployment.clone(),
             launch: LaunchEnv {
@@ -142,6 +143,7 @@ fn golden_release() {
     };
     let digest = format!("sha256:{}", "3f9c2a1b".repeat(8));
     let image = Release {
+        cron: Vec::new(),
         artifact: Artifact::Image {
             built_by: plain.deployment.clone(),
             image: digest.parse().unwrap(),

@@ -100,6 +100,7 @@ pub(crate) fn release(app: &str, number: u32, deployment: u32) -> Release {
         "static_site": null,
     });
     Release {
+        cron: Vec::new(),
         app: app_name(app),
         number: ReleaseNumber(number),
         artifact: serde_json::from_value(artifact).unwrap(),

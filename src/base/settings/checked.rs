@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use autostack_domain::{EngineHost, Host, ImageTemplate};
+use autostack_domain::{EngineHost, Host, ImageTemplate, cron::TimeZoneName, resources::MilliCpus};
 
-use super::values::{BackendChoice, BuilderChoice, EndpointChoice, MilliCpus, PortRange, Signup};
+use super::values::{BackendChoice, BuilderChoice, EndpointChoice, PortRange, Signup};
 
 /// Everything that can be set, checked. What each key means, with its unit, stands in
 /// `config/autostack.toml`.
@@ -34,6 +34,8 @@ pub struct Settings {
     pub git: GitSettings,
     /// Releases.
     pub releases: ReleaseSettings,
+    /// Cron tasks.
+    pub cron: CronSettings,
     /// Logs of apps and builds.
     pub logs: LogSettings,
     /// Accounts and tokens.
@@ -154,6 +156,13 @@ pub struct GitSettings {
 pub struct ReleaseSettings {
     /// Artifacts of how many releases are kept for each app, the current one included; 1 at least.
     pub keep: usize,
+}
+
+/// `cron.*`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CronSettings {
+    /// The time zone of schedules; none: the host's.
+    pub time_zone: Option<TimeZoneName>,
 }
 
 /// `logs.*`

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use autostack_domain::{EngineHost, Host, ImageTemplate};
+use autostack_domain::{EngineHost, Host, ImageTemplate, cron::TimeZoneName, resources::MilliCpus};
 
-use super::values::{self, BackendChoice, BuilderChoice, EndpointChoice, Kind, MilliCpus, PortRange, Signup};
+use super::values::{self, BackendChoice, BuilderChoice, EndpointChoice, Kind, PortRange, Signup};
 
 /// When a changed value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,7 @@ keys! {
     DEPLOY_STOP_TIMEOUT: Duration = "deploy.stop_timeout", "30s", DURATION_OR_ZERO, Live;
     GIT_PACK_BYTES_MAX: u64 = "git.pack_bytes_max", "512MiB", SIZE, Live;
     RELEASES_KEEP: usize = "releases.keep", "10", KEEP, Live;
+    CRON_TIME_ZONE: Option<TimeZoneName> = "cron.time_zone", "host", TIME_ZONE, Live;
     LOGS_APP_BYTES_MAX: u64 = "logs.app_bytes_max", "64MiB", SIZE, Restart;
     LOGS_APP_AGE_MAX: Duration = "logs.app_age_max", "30d", DURATION, Restart;
     LOGS_BUILD_AGE_MAX: Duration = "logs.build_age_max", "90d", DURATION, Restart;

@@ -32,11 +32,12 @@ mod tests;
 mod values;
 mod watch;
 
+pub use autostack_domain::resources::MilliCpus;
 pub use checked::{
-    ApiSettings, AuthSettings, BuildSettings, DeploySettings, DockerSettings, GitSettings, HttpSettings,
-    ImageSettings, LogSettings, ReleaseSettings, RuntimeSettings, Settings, SshSettings,
+    ApiSettings, AuthSettings, BuildSettings, CronSettings, DeploySettings, DockerSettings, GitSettings,
+    HttpSettings, ImageSettings, LogSettings, ReleaseSettings, RuntimeSettings, Settings, SshSettings,
 };
 pub use error::{Place, SettingsError};
 pub use sources::{DEFAULT_FILE, Sources, check};
-pub use values::{BackendChoice, BuilderChoice, EndpointChoice, MilliCpus, PortRange, Signup};
+pub use values::{BackendChoice, BuilderChoice, EndpointChoice, PortRange, Signup};
 pub use watch::{FileState, SettingsHandle, SettingsWatch};

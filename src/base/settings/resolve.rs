@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::{
     checked::{
-        ApiSettings, AuthSettings, BuildSettings, DeploySettings, DockerSettings, GitSettings, HttpSettings,
-        ImageSettings, LogSettings, ReleaseSettings, RuntimeSettings, Settings, SshSettings,
+        ApiSettings, AuthSettings, BuildSettings, CronSettings, DeploySettings, DockerSettings, GitSettings,
+        HttpSettings, ImageSettings, LogSettings, ReleaseSettings, RuntimeSettings, Settings, SshSettings,
     },
     error::{Place, SettingsError},
     keys::{self, Key},
@@ -45,6 +45,7 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
     let stop_timeout = check.value(&keys::DEPLOY_STOP_TIMEOUT);
     let pack_bytes_max = check.value(&keys::GIT_PACK_BYTES_MAX);
     let keep = check.value(&keys::RELEASES_KEEP);
+    let time_zone = check.value(&keys::CRON_TIME_ZONE);
     let app_bytes_max = check.value(&keys::LOGS_APP_BYTES_MAX);
     let app_age_max = check.value(&keys::LOGS_APP_AGE_MAX);
     let build_age_max = check.value(&keys::LOGS_BUILD_AGE_MAX);
@@ -69,6 +70,7 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
         },
         git: GitSettings { pack_bytes_max: pack_bytes_max? },
         releases: ReleaseSettings { keep: keep? },
+        cron: CronSettings { time_zone: time_zone? },
         logs: LogSettings {
             app_bytes_max: app_bytes_max?,
             app_age_max: app_age_max?,

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use autostack_domain::{EngineHost, Host, ImageTemplate};
+use autostack_domain::{EngineHost, Host, ImageTemplate, cron::TimeZoneName, resources::MilliCpus};
+
+use crate::zone::Zone;
 
 /// A kind of value.
 pub(super) struct Kind<T> {
@@ -59,10 +61,6 @@ pub enum EndpointChoice {
     /// By a port of `runtime.port_range`, published on loopback.
     Port,
 }
-
-/// CPU time in thousandths of one CPU; 1 at least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MilliCpus(pub u32);
 
 /// Who may make an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +124,14 @@ pub(super) const CPUS_OR_OFF: Kind<Option<MilliCpus>> = Kind {
 pub(super) const PIDS: Kind<u32> = Kind {
     expected: "a whole number from 16 to 4194304",
     parse: |text| digits(text).filter(|number| PIDS_RANGE.contains(number)).ok_or(Refusal::Wrong),
+};
+
+pub(super) const TIME_ZONE: Kind<Option<TimeZoneName>> = Kind {
+    expected: r#""host", or the name of a time zone that this host knows, such as "Europe/Berlin""#,
+    parse: |text| match text {
+        "host" => Ok(None),
+        name => name.parse().ok().filter(|name| Zone::named(name).is_some()).map(Some).ok_or(Refusal::Wrong),
+    },
 };
 
 pub(super) const ENGINE_HOST: Kind<Option<EngineHost>> = Kind {

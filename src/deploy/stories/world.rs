@@ -19,7 +19,7 @@ use autostack_builder::Builder;
 use autostack_domain::{
     App, AppName, Artifact, Deployment, DeploymentId, DeploymentState, EngineHost, EnvMap, Exit, Formation,
     InstanceId, InstanceSpec, ProcessType, Program, Release, ReleaseNumber, Source, UnixMillis,
-    release::LaunchEnv, route::Target,
+    release::LaunchEnv, resources::InstanceLimits, route::Target,
 };
 use autostack_engine::EngineError;
 use autostack_git::Repositories;
@@ -181,6 +181,7 @@ impl World {
             processes: [(web.clone(), None)].into(),
             formation: Formation([(web, 1)].into()),
             checks: Default::default(),
+            cron: Vec::new(),
             description: String::new(),
             deployment: id.clone(),
             created_at: UnixMillis(1),
@@ -216,6 +217,8 @@ impl World {
             index: 1,
             program: Program::Image { image: image(), command: None, port: 8080 },
             env: EnvMap::new(),
+            limits: InstanceLimits::default(),
+            mounts: Vec::new(),
         };
         self.engine.inner.start(&spec).await.unwrap();
         spec.id

@@ -204,6 +204,20 @@ impl Backend for DockerBackend {
         exec::exec(&self.inner, instance, request).await
     }
 
+    async fn unenforced(&self, spec: &InstanceSpec) -> Vec<String> {
+        let Ok(about) = self.inner.engine.about().await else { return Vec::new() };
+        let limits = &spec.limits;
+        let rows = [
+            ("the memory limit", limits.memory_bytes_max.is_some() && !about.limits_memory),
+            ("the memory reservation", limits.memory_bytes_reserved.is_some() && !about.limits_memory),
+            ("the cpu limit", limits.cpus_max.is_some() && !about.limits_cpu),
+            ("the cpu reservation", limits.cpus_reserved.is_some() && !about.limits_cpu),
+            ("the pids limit", limits.pids_max.is_some() && !about.limits_pids),
+        ];
+        let missing = rows.into_iter().filter(|(_, is_missing)| *is_missing);
+        missing.map(|(limit, _)| format!("{limit} cannot be enforced by the container engine here")).collect()
+    }
+
     async fn ping(&self) -> Result<(), RuntimeError> {
         let answered = self.inner.engine.ping().await;
         answered.map(drop).map_err(RuntimeError::engine("reach the container engine"))

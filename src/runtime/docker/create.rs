@@ -7,7 +7,7 @@ use autostack_engine::{
     About, Engine,
     bollard::models::{
         ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
-        PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
+        Mount, MountType, PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
     },
 };
 
@@ -15,7 +15,7 @@ use super::{
     labels::{PORT, Purpose, labels_of},
     options::ContainerLimits,
 };
-use crate::backend::RuntimeError;
+use crate::{backend::RuntimeError, process::shares};
 
 /// What is kept of root's capabilities: what the entry points of usual images and the servers in them call for.
 /// Gone are those that reach out of the container or look into its neighbours: raw sockets, device files, other
@@ -93,6 +93,10 @@ impl Recipe<'_> {
     /// When the spec asks for what no container can be given.
     pub(super) fn body(&self, engine: &Engine, about: &About) -> Result<ContainerCreateBody, RuntimeError> {
         let program = ImageProgram::of(self.spec)?;
+        if !self.spec.mounts.is_empty() && !about.is_local {
+            let why = "the container engine is on another machine, where the folders of this host are not";
+            return Err(RuntimeError::Storage { id: self.spec.id.clone(), why: why.to_owned() });
+        }
         let port = format!("{}/tcp", program.port);
         let line = program.command.map(|line| vec!["/bin/sh".to_owned(), "-c".to_owned(), patient(line)]);
         Ok(ContainerCreateBody {
@@ -131,7 +135,8 @@ impl Recipe<'_> {
     }
 
     fn host_config(&self, about: &About, port: &str) -> HostConfig {
-        let memory = self.limits.memory_bytes_max.filter(|_| about.limits_memory).map(clamped);
+        let Effective { limits, memory_reserved, cpu_shares } = Effective::of(self.limits, self.spec);
+        let memory = limits.memory_bytes_max.filter(|_| about.limits_memory).map(clamped);
         let binding = |host_port: u16| PortBinding {
             host_ip: Some("127.0.0.1".to_owned()),
             host_port: Some(host_port.to_string()),
@@ -148,12 +153,14 @@ impl Recipe<'_> {
             memory,
             // The same as memory: no swap on top.
             memory_swap: memory,
-            nano_cpus: self
-                .limits
+            memory_reservation: memory_reserved.filter(|_| about.limits_memory).map(clamped),
+            nano_cpus: limits
                 .cpus_max
                 .filter(|_| about.limits_cpu)
                 .map(|cpus| i64::from(cpus.0) * NANOS_PER_MILLI),
-            pids_limit: Some(i64::from(self.limits.pids_max)).filter(|_| about.limits_pids),
+            cpu_shares: cpu_shares.filter(|_| about.limits_cpu).map(clamped),
+            pids_limit: Some(i64::from(limits.pids_max)).filter(|_| about.limits_pids),
+            mounts: Some(self.spec.mounts.iter().map(bind).collect()),
             shm_size: Some(SHM_BYTES),
             cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
@@ -174,6 +181,50 @@ impl Recipe<'_> {
             }),
             ..HostConfig::default()
         }
+    }
+}
+
+/// What counts: the app's own limits within those of the host.
+struct Effective {
+    limits: ContainerLimits,
+    memory_reserved: Option<u64>,
+    cpu_shares: Option<u64>,
+}
+
+impl Effective {
+    fn of(host: ContainerLimits, spec: &InstanceSpec) -> Self {
+        let own = &spec.limits;
+        let memory_bytes_max = tighter(host.memory_bytes_max, own.memory_bytes_max);
+        let reserved = own.memory_bytes_reserved;
+        Self {
+            limits: ContainerLimits {
+                memory_bytes_max,
+                cpus_max: tighter(host.cpus_max, own.cpus_max),
+                pids_max: host.pids_max.min(own.pids_max.unwrap_or(u32::MAX)),
+            },
+            // An engine refuses more than the limit.
+            memory_reserved: reserved.map(|bytes| bytes.min(memory_bytes_max.unwrap_or(u64::MAX))),
+            cpu_shares: own.cpus_reserved.map(shares),
+        }
+    }
+}
+
+/// The smaller of two limits, where there are two.
+fn tighter<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A bind mount whose folder must be there: an engine would make it otherwise, as root's.
+fn bind(mount: &autostack_domain::storage::Mount) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.host.display().to_string()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..Mount::default()
     }
 }
 

@@ -1,52 +1,16 @@
 //! What the host says of a container's processes, where they are processes of this host.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fs, io, time::Duration};
 
 use nix::sys::signal::Signal;
 
-use crate::process::{
-    pidfd::PidFd,
-    procfs::{Stat, processes},
+use crate::{
+    cgroups::Cgroups,
+    process::{
+        pidfd::PidFd,
+        procfs::{Stat, processes},
+    },
 };
-
-/// The control group of each controller that a process is in: `memory` → `/docker/ID`. With version 2 there is one,
-/// of all controllers, by the name ``.
-#[derive(Debug)]
-pub(super) struct Cgroups(Vec<(String, String)>);
-
-impl Cgroups {
-    /// The groups of a process that belongs to a container; `None` where it does not, as far as can be told.
-    pub(super) fn of(pid: i32, container: &str) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        // A pid that came from an engine elsewhere may be anybody's here; the group's name is the container's id.
-        text.contains(container).then(|| Self::parse(&text))
-    }
-
-    fn parse(text: &str) -> Self {
-        let rows = text.lines().filter_map(|row| {
-            let (_, rest) = row.split_once(':')?;
-            let (controllers, path) = rest.split_once(':')?;
-            Some((controllers.to_owned(), path.to_owned()))
-        });
-        Self(rows.collect())
-    }
-
-    /// The folder of the group that a controller of version 1 keeps.
-    pub(super) fn v1(&self, controller: &str) -> Option<PathBuf> {
-        let is_it = |names: &str| names.split(',').any(|name| name == controller);
-        let (names, path) = self.0.iter().find(|(names, _)| is_it(names))?;
-        let mounts = [names.as_str(), controller].map(|mount| PathBuf::from("/sys/fs/cgroup").join(mount));
-        let folders = mounts.map(|mount| mount.join(path.trim_start_matches('/')));
-        folders.into_iter().find(|folder| folder.is_dir())
-    }
-
-    /// The folder of the group of version 2.
-    pub(super) fn v2(&self) -> Option<PathBuf> {
-        let (_, path) = self.0.iter().find(|(names, _)| names.is_empty())?;
-        let folder = PathBuf::from("/sys/fs/cgroup").join(path.trim_start_matches('/'));
-        folder.join("cgroup.controllers").is_file().then_some(folder)
-    }
-}
 
 /// The table of sockets of a container's network, as `/proc/net/tcp` shows it; `None` where the host does not show
 /// it.
@@ -104,17 +68,6 @@ fn kill_if_marked(stat: Stat, container: &str, variable: &str) -> io::Result<boo
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn groups_of_both_versions_are_read() {
-        let v1 = Cgroups::parse(
-            "12:cpu,cpuacct:/docker/ab\n5:memory:/docker/ab\n1:name=systemd:/docker/ab\n0::/\n",
-        );
-        assert_eq!(v1.0[0], ("cpu,cpuacct".to_owned(), "/docker/ab".to_owned()));
-        assert_eq!(v1.0[3], (String::new(), "/".to_owned()));
-        let v2 = Cgroups::parse("0::/system.slice/docker-ab.scope\n");
-        assert_eq!(v2.0, [(String::new(), "/system.slice/docker-ab.scope".to_owned())]);
-    }
 
     #[test]
     fn a_process_of_the_host_is_in_no_container() {

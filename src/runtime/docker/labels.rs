@@ -103,7 +103,7 @@ pub(super) fn spec_of(container: &ContainerInspectResponse) -> Option<InstanceSp
 
 #[cfg(test)]
 mod tests {
-    use autostack_domain::{ProcessType, Program, ReleaseNumber};
+    use autostack_domain::{ProcessType, Program, ReleaseNumber, resources::InstanceLimits, storage::Mount};
 
     use super::*;
 
@@ -123,6 +123,8 @@ mod tests {
             index: 2,
             program: Program::Image { image, command: Some("exec it 'now'".into()), port: 8080 },
             env,
+            limits: InstanceLimits { memory_bytes_max: Some(64 << 20), ..InstanceLimits::default() },
+            mounts: vec![Mount { host: "/a".into(), target: "/b".into(), read_only: true }],
         }
     }
 

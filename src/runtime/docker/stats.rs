@@ -9,8 +9,11 @@ use autostack_engine::{
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::{backend::Inner, host::Cgroups, instance::Instance};
-use crate::backend::{RuntimeError, Usage};
+use super::{backend::Inner, instance::Instance};
+use crate::{
+    backend::{RuntimeError, Usage},
+    cgroups::Cgroups,
+};
 
 const OPERATION: &str = "measure the container";
 /// How long the engine may take: it measures over a second.

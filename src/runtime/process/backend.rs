@@ -21,10 +21,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     adopt::{self, Found},
     follow::Follow,
+    groups::Groups,
     handover::Stdio,
     instance::{Instance, State},
     launch,
     layout::{InstanceDir, Kind, Launch},
+    links,
     output::OutputLimits,
     pidfd::PidFd,
     shim_command::ShimCommand,
@@ -53,6 +55,7 @@ pub(super) struct Inner {
     logs: Logs,
     pub(super) tasks: Tasks,
     pub(super) wakes: Arc<Wakes>,
+    pub(super) groups: Arc<Groups>,
     output: OutputLimits,
     instances: Mutex<BTreeMap<InstanceId, Arc<Instance>>>,
 }
@@ -89,13 +92,17 @@ impl ProcessBackend {
         let searched = dir.clone();
         let found = tasks.blocking("find instances", move || {
             make_private(&searched)?;
-            adopt::find(&searched)
+            let found = adopt::find(&searched)?;
+            let groups = Groups::find(&searched);
+            groups.sweep(&|id| found.iter().any(|one| one.launch.spec.id == *id));
+            Ok((found, Arc::new(groups)))
         });
-        let found = found.await.map_err(|_lost| RuntimeError::Interrupted { operation: "open" })??;
+        let (found, groups) =
+            found.await.map_err(|_lost| RuntimeError::Interrupted { operation: "open" })??;
         let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
         let ports = Ports::new(range, u16::try_from(seed & 0xffff).unwrap_or_default());
         let instances = Mutex::default();
-        let inner = Inner { dir, shim, ports, logs, tasks, wakes, output, instances };
+        let inner = Inner { dir, shim, ports, logs, tasks, wakes, groups, output, instances };
         let backend = Self { inner: Arc::new(inner) };
         for one in found {
             backend.inner.adopt(one)?;
@@ -179,7 +186,15 @@ impl Backend for ProcessBackend {
         let looked = self.inner.tasks.blocking("look at processes", move || usage::of(shim)).await;
         let looked = looked.map_err(|_lost| RuntimeError::Interrupted { operation: "stats" })?;
         let found = looked.map_err(RuntimeError::system("look at processes"))?;
-        Ok(Usage { cpu: instance.cpu_seen(found.cpu), ..found })
+        let memory_bytes_max = match self.inner.groups.unenforced(&instance.spec.limits).is_empty() {
+            true => instance.spec.limits.memory_bytes_max,
+            false => None,
+        };
+        Ok(Usage { cpu: instance.cpu_seen(found.cpu), memory_bytes_max, ..found })
+    }
+
+    async fn unenforced(&self, spec: &InstanceSpec) -> Vec<String> {
+        self.inner.groups.unenforced(&spec.limits)
     }
 
     async fn exec(&self, id: &InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError> {
@@ -252,22 +267,38 @@ impl Inner {
     }
 
     pub(super) fn launch(&self, kind: Kind, spec: InstanceSpec, port: Option<u16>) -> Launch {
-        Launch { kind, spec, port, tmp: None, output: self.output }
+        Launch { kind, spec, port, tmp: None, groups: Vec::new(), output: self.output }
     }
 
     pub(super) async fn spawn(
         &self,
         dir: &InstanceDir,
-        launch: Launch,
+        mut launch: Launch,
         stdio: Option<Stdio>,
     ) -> Result<(launch::Spawned, Launch), RuntimeError> {
-        if let Program::Image { .. } = launch.spec.program {
+        let Program::Folder { dir: app, .. } = &launch.spec.program else {
             return Err(RuntimeError::NoEngine { id: launch.spec.id });
-        }
-        let (command, dir) = (self.shim.clone(), dir.clone());
+        };
+        let (command, dir, app, groups) =
+            (self.shim.clone(), dir.clone(), app.clone(), Arc::clone(&self.groups));
         let work = move || {
-            let spawned = launch::spawn(&command, &dir, &launch, stdio.as_ref())?;
-            Ok((spawned, launch))
+            let id = launch.spec.id.clone();
+            match launch.kind {
+                Kind::Instance | Kind::OneOff => {
+                    links::link(&app, &launch.spec.mounts)
+                        .map_err(|error| RuntimeError::Storage { id: id.clone(), why: error.to_string() })?;
+                    launch.groups = groups
+                        .make(&id, &launch.spec.limits)
+                        .map_err(RuntimeError::system("make the control group of an instance"))?;
+                }
+                // What it needs is there, with the instance.
+                Kind::Exec { .. } => {}
+            }
+            let spawned = launch::spawn(&command, &dir, &launch, stdio.as_ref());
+            if spawned.is_err() {
+                groups.remove(&id);
+            }
+            Ok((spawned?, launch))
         };
         let spawned = self.tasks.blocking("spawn shim", work).await;
         spawned.map_err(|_lost| RuntimeError::Interrupted { operation: "start" })?
@@ -275,16 +306,18 @@ impl Inner {
 
     /// Ends and removes what cannot be followed.
     pub(super) async fn discard(&self, dir: &InstanceDir, id: &InstanceId) {
-        let (dir, of) = (dir.clone(), id.clone());
-        let discarded = self.tasks.blocking("discard instance", move || launch::discard(&dir, &of)).await;
+        let (dir, of, groups) = (dir.clone(), id.clone(), Arc::clone(&self.groups));
+        let discard = move || launch::discard(&dir, &of).map(|()| groups.remove(&of));
+        let discarded = self.tasks.blocking("discard instance", discard).await;
         if let Ok(Err(error)) = discarded {
             tracing::error!(instance = %id, %error, "a failed start left something behind");
         }
     }
 
     pub(super) async fn undo(&self, spawned: launch::Spawned, dir: &InstanceDir, id: &InstanceId) {
-        let (dir, of) = (dir.clone(), id.clone());
-        let undone = self.tasks.blocking("undo start", move || launch::undo(&spawned, &dir, &of)).await;
+        let (dir, of, groups) = (dir.clone(), id.clone(), Arc::clone(&self.groups));
+        let undo = move || launch::undo(&spawned, &dir, &of).map(|()| groups.remove(&of));
+        let undone = self.tasks.blocking("undo start", undo).await;
         if let Ok(Err(error)) = undone {
             tracing::error!(instance = %id, %error, "a failed start left something behind");
         }
@@ -328,9 +361,10 @@ impl Inner {
         });
         self.instances().insert(spec.id.clone(), Arc::clone(&instance));
         let follow = Follow { id: spec.id.clone(), dir, shim, wake, tail, tasks: self.tasks.clone() };
-        let until = self.tasks.shutdown_token();
+        let (until, groups) = (self.tasks.shutdown_token(), Arc::clone(&self.groups));
         self.tasks.spawn("follow instance", async move {
             if let Some(exit) = follow.run(&until).await {
+                let exit = groups.judge(&instance.spec.id, &instance.spec.limits, exit);
                 tracing::info!(instance = %instance.spec.id, %exit, "instance ended");
                 instance.state.send_replace(State::Exited(exit));
             }
@@ -356,7 +390,7 @@ impl Inner {
             () = self.shutdown() => return Err(RuntimeError::Interrupted { operation: "stop" }),
         }
         instance.commands.wait().await;
-        self.remove(&instance.dir).await?;
+        self.remove(&instance.dir, id).await?;
         instance.gone();
         let mut instances = self.instances();
         if instances.get(id).is_some_and(|held| Arc::ptr_eq(held, &instance)) {
@@ -365,9 +399,13 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) async fn remove(&self, dir: &InstanceDir) -> Result<(), RuntimeError> {
-        let removed = dir.clone();
-        let removed = self.tasks.blocking("remove instance", move || removed.remove()).await;
+    pub(super) async fn remove(&self, dir: &InstanceDir, id: &InstanceId) -> Result<(), RuntimeError> {
+        let (removed, id, groups) = (dir.clone(), id.clone(), Arc::clone(&self.groups));
+        let remove = move || {
+            groups.remove(&id);
+            removed.remove()
+        };
+        let removed = self.tasks.blocking("remove instance", remove).await;
         let removed = removed.map_err(|_lost| RuntimeError::Interrupted { operation: "remove" })?;
         removed.map_err(RuntimeError::file("remove", dir.path()))
     }

@@ -43,7 +43,7 @@ impl Inner {
         output: BuildLog,
         cancel: &CancellationToken,
     ) -> Result<Exit, RuntimeError> {
-        let id = spec.id.clone();
+        let (id, limits) = (spec.id.clone(), spec.limits);
         let dir = InstanceDir::of(&self.dir, &id);
         if cancel.is_cancelled() {
             return Err(RuntimeError::Cancelled);
@@ -64,10 +64,13 @@ impl Inner {
         };
         let (shim, lifeline) = self.handle(spawned, &dir, &id).await?;
         let (tail, tasks) = (Some(Tail::to_build(&dir, output)), self.tasks.clone());
-        let follow = Follow { id, dir: dir.clone(), shim: Some(Arc::clone(&shim)), wake, tail, tasks };
+        let shim_of = Some(Arc::clone(&shim));
+        let follow = Follow { id: id.clone(), dir: dir.clone(), shim: shim_of, wake, tail, tasks };
         let ended = self.follow_until(follow, shim.get_ref(), cancel.cancelled()).await;
         drop(lifeline);
-        self.remove(&dir).await?;
+        let judge = |ended: Ended| Ended { exit: self.groups.judge(&id, &limits, ended.exit), ..ended };
+        let ended = ended.map(judge);
+        self.remove(&dir, &id).await?;
         let ended = ended?;
         if ended.was_told { Err(RuntimeError::Cancelled) } else { Ok(ended.exit) }
     }
@@ -113,8 +116,9 @@ impl Inner {
         spec.env.extend(&request.env);
         let kind = Kind::Exec { terminal: request.terminal.is_some() };
         let port = request.env.get("PORT").is_none().then(|| instance.endpoint.port());
+        let groups = self.groups.doors(&instance.spec.id, &instance.spec.limits);
         let launch = self.launch(kind, spec, port);
-        Launch { tmp: Some(instance.dir.tmp()), ..launch }
+        Launch { tmp: Some(instance.dir.tmp()), groups, ..launch }
     }
 
     /// A handle on a shim that is ready, to be waited for; and what ends it with the agent.
@@ -211,7 +215,7 @@ impl Beside {
             }
         };
         let ended = inner.follow_until(follow, shim.get_ref(), told).await;
-        inner.remove(dir).await?;
+        inner.remove(dir, id).await?;
         ended.map(|ended| ended.exit)
     }
 }

@@ -46,6 +46,9 @@ pub(crate) struct Launch {
     /// Its `TMPDIR`, where that is another's.
     #[serde(default)]
     pub(crate) tmp: Option<PathBuf>,
+    /// Files through which its program enters the control groups that hold it to its limits.
+    #[serde(default)]
+    pub(crate) groups: Vec<PathBuf>,
     pub(crate) output: OutputLimits,
 }
 

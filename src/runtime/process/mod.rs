@@ -19,6 +19,8 @@
 //! | `leftovers` | the end of processes whose shim was killed |
 //! | `sockets` | what an instance listens on |
 //! | `usage` | what an instance uses |
+//! | `groups` | what holds it to its limits |
+//! | `links` | folders of the host in its own |
 //! | `layout`, `output` | the files between shim and agent |
 //! | `procfs`, `pidfd` | identity of processes, and signals that cannot go astray |
 //! | `handover`, `terminal` | descriptors that a shim is handed; a terminal among them |
@@ -31,11 +33,13 @@ mod adopt;
 mod backend;
 mod commands;
 mod follow;
+mod groups;
 mod handover;
 mod instance;
 mod launch;
 mod layout;
 mod leftovers;
+mod links;
 mod output;
 pub(crate) mod pidfd;
 pub(crate) mod procfs;
@@ -51,6 +55,7 @@ mod wires;
 use std::time::Duration;
 
 pub use backend::ProcessBackend;
+pub(crate) use groups::shares;
 pub use shim::shim_main;
 pub use shim_command::ShimCommand;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use autostack_base::tasks::Tasks;
-use autostack_domain::{EnvMap, ProcessType, ReleaseNumber};
+use autostack_domain::{EnvMap, ProcessType, ReleaseNumber, resources::InstanceLimits};
 use autostack_engine::{EngineError, EngineHost};
 use autostack_logs::{LogLimits, Logs};
 use tempfile::TempDir;
@@ -113,7 +113,9 @@ impl World {
 fn spec(random: u32, program: Program) -> InstanceSpec {
     let (app, process) = ("shop".parse().unwrap(), ProcessType::web());
     let id = InstanceId::compose(&app, &process, 1, random);
-    InstanceSpec { id, app, release: ReleaseNumber(1), process, index: 1, program, env: EnvMap::new() }
+    let limits = InstanceLimits::default();
+    let (env, mounts) = (EnvMap::new(), Vec::new());
+    InstanceSpec { id, app, release: ReleaseNumber(1), process, index: 1, program, env, limits, mounts }
 }
 
 fn folder(random: u32) -> InstanceSpec {

@@ -1,7 +1,10 @@
 //! What a container may and may not.
 
-use autostack_base::settings::MilliCpus;
-use autostack_domain::Exit;
+use autostack_domain::{
+    Exit,
+    resources::{InstanceLimits, MilliCpus},
+    storage::Mount,
+};
 use autostack_engine::bollard::models::HostConfigCgroupnsModeEnum;
 
 use super::world::{MODEST, World};
@@ -69,4 +72,49 @@ async fn a_fork_bomb_stays_within_its_container() {
     world.backend.stop(&spec.id, std::time::Duration::ZERO).await.unwrap();
     world.stop(&other).await;
     world.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_apps_own_limits_count_within_those_of_the_host() {
+    let world = World::new().await;
+    let mut spec = world.spec("exec sleep 600");
+    spec.limits = InstanceLimits {
+        memory_bytes_max: Some(64 << 20),
+        memory_bytes_reserved: Some(32 << 20),
+        cpus_max: Some(MilliCpus(500)),
+        cpus_reserved: Some(MilliCpus(250)),
+        pids_max: Some(5_000),
+    };
+    world.backend.start(&spec).await.unwrap();
+    let config = world.inspect(&spec).await.host_config.unwrap();
+    assert_eq!((config.memory, config.memory_swap), (Some(64 << 20), Some(64 << 20)));
+    assert_eq!(config.memory_reservation, Some(32 << 20));
+    assert_eq!((config.nano_cpus, config.cpu_shares), (Some(500_000_000), Some(256)));
+    assert_eq!(config.pids_limit, Some(100), "the host's limit is the tighter one");
+    assert!(world.backend.unenforced(&spec).await.is_empty());
+    assert_eq!(world.backend.list().await.unwrap()[0].spec.limits, spec.limits);
+    world.stop(&spec).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_of_the_host_is_seen_where_it_should_be() {
+    let world = World::new().await;
+    let host = tempfile::tempdir().unwrap();
+    std::fs::write(host.path().join("file"), "from the host").unwrap();
+    let mount =
+        |target: &str, read_only| Mount { host: host.path().to_owned(), target: target.into(), read_only };
+    let mut spec = world
+        .spec("cat /data/file; echo; echo x > /read/y || echo refused; echo kept > /data/z; exec sleep 600");
+    spec.mounts = vec![mount("/data", false), mount("/read", true)];
+    world.backend.start(&spec).await.unwrap();
+    let said = world.said(&spec, 3).await;
+    assert!(said.contains(&"from the host".to_owned()) && said.contains(&"refused".to_owned()), "{said:?}");
+    super::world::until("the file", async || host.path().join("z").exists()).await;
+    assert_eq!(world.backend.list().await.unwrap()[0].spec.mounts, spec.mounts);
+    world.stop(&spec).await;
+    let mut missing = world.spec("true");
+    missing.mounts =
+        vec![Mount { host: host.path().join("nothing"), target: "/data".into(), read_only: false }];
+    assert!(world.backend.start(&missing).await.is_err(), "an engine would make it as root's");
+    assert!(!host.path().join("nothing").exists());
 }

@@ -13,7 +13,9 @@ use autostack_base::{
     settings::{EndpointChoice, PortRange},
     tasks::Tasks,
 };
-use autostack_domain::{Digest, EnvMap, InstanceId, InstanceSpec, ProcessType, Program, ReleaseNumber};
+use autostack_domain::{
+    Digest, EnvMap, InstanceId, InstanceSpec, ProcessType, Program, ReleaseNumber, resources::InstanceLimits,
+};
 use autostack_engine::{
     Engine,
     bollard::{
@@ -118,6 +120,8 @@ impl World {
                 port: PORT,
             },
             env: EnvMap::new(),
+            limits: InstanceLimits::default(),
+            mounts: Vec::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! How the program of an app is executed.
 
 use std::{
-    ffi::OsStr,
+    ffi::{CStr, CString, OsStr},
     io,
     os::unix::{ffi::OsStrExt, process::CommandExt},
     path::Path,
@@ -71,16 +71,23 @@ pub(super) fn spawn(launch: &Launch, tmp: &Path, [stdin, stdout, stderr]: Stdio)
     command.env(MARK, spec.id.as_str());
     command.stdin(stdin).stdout(stdout).stderr(stderr);
     let has_terminal = launch.kind == Kind::Exec { terminal: true };
+    let groups: Vec<CString> = launch
+        .groups
+        .iter()
+        .map(|group| CString::new(group.as_os_str().as_bytes()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| SpawnError::Execute { source: error.into() })?;
     // SAFETY: `enter` only makes system calls; it neither allocates nor takes a lock, and the shim has one
     // thread.
-    unsafe { command.pre_exec(move || enter(has_terminal)) };
+    unsafe { command.pre_exec(move || enter(has_terminal, &groups)) };
     let child = command.spawn().map_err(|source| SpawnError::Execute { source })?;
     i32::try_from(child.id()).map_err(|error| SpawnError::Execute { source: io::Error::other(error) })
 }
 
 /// What happens in the child between fork and exec. Confinement (user, namespaces, seccomp, cgroup) goes
 /// here, before the signals are given back.
-fn enter(has_terminal: bool) -> io::Result<()> {
+fn enter(has_terminal: bool, groups: &[CString]) -> io::Result<()> {
+    groups.iter().try_for_each(|group| enter_group(group))?;
     if has_terminal {
         terminal::take_control()?;
     } else {
@@ -96,6 +103,22 @@ fn enter(has_terminal: bool) -> io::Result<()> {
     raise_oom_score();
     restore_signals();
     Ok(())
+}
+
+/// Limits that it was promised hold from its first instruction on, or it does not run.
+fn enter_group(procs: &CStr) -> io::Result<()> {
+    const SELF: &[u8] = b"0";
+    // SAFETY: the path ends in NUL, the buffer is as long as said, and the descriptor is closed here.
+    unsafe {
+        let fd = libc::open(procs.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let written = libc::write(fd, SELF.as_ptr().cast(), SELF.len());
+        let error = io::Error::last_os_error();
+        libc::close(fd);
+        if written < 0 { Err(error) } else { Ok(()) }
+    }
 }
 
 fn raise_oom_score() {

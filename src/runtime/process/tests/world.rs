@@ -12,7 +12,9 @@ use std::{
 };
 
 use autostack_base::{settings::PortRange, tasks::Tasks};
-use autostack_domain::{EnvMap, InstanceId, InstanceSpec, ProcessType, Program, ReleaseNumber};
+use autostack_domain::{
+    EnvMap, InstanceId, InstanceSpec, ProcessType, Program, ReleaseNumber, resources::InstanceLimits,
+};
 use autostack_logs::{LogLimits, Logs};
 use tempfile::TempDir;
 
@@ -176,6 +178,8 @@ pub(super) fn spec(dir: &Path, command: &str) -> InstanceSpec {
         index: 1,
         program: Program::Folder { dir: dir.join("app"), command: command.to_owned() },
         env: EnvMap::new(),
+        limits: InstanceLimits::default(),
+        mounts: Vec::new(),
     }
 }
 
