@@ -274,6 +274,14 @@ impl Deployer {
         ask_owner(&owner, |reply| Request::Discard { deployment, failure, reply }).await
     }
 
+    /// Tells the owner task of an app that its record has changed: the route is published anew. An app without an owner
+    /// task runs nothing.
+    pub async fn refresh(&self, app: &AppName) {
+        let Some(owner) = self.owners().get(app).cloned() else { return };
+        // One that is gone has nothing to publish.
+        let _gone = ask_owner(&owner, |reply| Request::Refresh { reply }).await;
+    }
+
     /// Ends everything that runs for the app, withdraws its route, and ends its owner task.
     pub async fn destroy(&self, app: &AppName) -> Result<(), Failure> {
         let owner = self.owner(app);

@@ -46,11 +46,30 @@ const EVENTS_MAX: usize = 64;
 
 /// What an owner task is asked.
 pub(crate) enum Request {
-    Prepare { job: Job, reply: oneshot::Sender<Result<ReleaseNumber, Failure>> },
-    Commit { deployment: DeploymentId, reply: oneshot::Sender<Result<(), Failure>> },
-    Discard { deployment: DeploymentId, failure: Failure, reply: oneshot::Sender<()> },
-    Adopt { adoption: Adoption, reply: oneshot::Sender<()> },
-    Destroy { reply: oneshot::Sender<()> },
+    Prepare {
+        job: Job,
+        reply: oneshot::Sender<Result<ReleaseNumber, Failure>>,
+    },
+    Commit {
+        deployment: DeploymentId,
+        reply: oneshot::Sender<Result<(), Failure>>,
+    },
+    Discard {
+        deployment: DeploymentId,
+        failure: Failure,
+        reply: oneshot::Sender<()>,
+    },
+    Adopt {
+        adoption: Adoption,
+        reply: oneshot::Sender<()>,
+    },
+    /// The record of the app has changed.
+    Refresh {
+        reply: oneshot::Sender<()>,
+    },
+    Destroy {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// What was found for an app when the agent started.
@@ -176,6 +195,10 @@ impl Owner {
             }
             Request::Adopt { adoption, reply } => {
                 self.adopt(adoption);
+                let _asker_gone = reply.send(());
+            }
+            Request::Refresh { reply } => {
+                self.publish();
                 let _asker_gone = reply.send(());
             }
             Request::Destroy { reply } => {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    app_settings::AppSettings,
     names::{AppName, ProcessType, ReleaseNumber, UserId},
     time::UnixMillis,
 };
@@ -66,6 +67,9 @@ pub struct App {
     pub last_release: u32,
     /// What an operator set with `ps:scale`; empty means that the app decides.
     pub formation: Formation,
+    /// What else operators set.
+    #[serde(default, skip_serializing_if = "AppSettings::is_default")]
+    pub settings: AppSettings,
 }
 
 impl App {
@@ -79,6 +83,7 @@ impl App {
             current_release: None,
             last_release: 0,
             formation: Formation::default(),
+            settings: AppSettings::default(),
         }
     }
 }

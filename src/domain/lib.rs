@@ -14,6 +14,7 @@
 //! | [`env_export`], [`env_import`] | configuration as text for other programs, and back |
 //! | [`lock`] | an app that takes no deployments |
 //! | [`deployment`], [`failure`] | one attempt to go live, its stages, and why it ended |
+//! | [`mod@app`], [`app_settings`] | the record of an app, and what its operators set |
 //! | [`release`] | artifact + config + process types, numbered |
 //! | [`instance`] | one running copy of a process type |
 //! | [`image`], [`registry`], [`engine_host`] | how images are named and pinned, where they come from, where their engine listens |
@@ -29,6 +30,7 @@
 
 pub mod app;
 pub mod app_json;
+pub mod app_settings;
 pub mod checks;
 pub mod cron;
 pub mod deployment;
@@ -58,6 +60,7 @@ pub mod time;
 pub mod user;
 
 pub use app::{App, Formation};
+pub use app_settings::AppSettings;
 pub use deployment::{Deployment, DeploymentState, Source, Stage, StageRecord};
 pub use engine_host::EngineHost;
 pub use env_export::ExportFormat;

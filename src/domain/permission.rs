@@ -61,7 +61,8 @@ pub struct Actor {
 }
 
 /// What somebody asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Create an app.
     CreateApp,

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`platform`](mod@platform) | [`Platform`], and who somebody is |
 //! | [`apps`] | create, list, destroy, URL, log |
+//! | `settings` | a change of what operators set for one app |
 //! | [`config`] | the environment that the next release gets |
 //! | [`deployments`] | a deployment recorded, taken live and shown |
 //! | [`events`] | who changed what, recorded and read |
@@ -41,6 +42,7 @@ pub mod status;
 pub mod users;
 
 mod disk;
+mod settings;
 
 pub use apps::AppView;
 pub use deployments::Outcome;

@@ -47,6 +47,26 @@ impl Store {
         })
     }
 
+    /// Changes an app, unless `change` refuses: then nothing is written, and its reason comes back inside.
+    pub fn try_update_app<T, E>(
+        &self,
+        name: &AppName,
+        change: impl FnOnce(&mut App) -> Result<T, E>,
+    ) -> Result<Result<(App, T), E>, StoreError> {
+        self.write(|txn| {
+            let mut app = get(txn, name)?;
+            let said = match change(&mut app) {
+                Ok(said) => said,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            if app.name != *name {
+                return Err(StoreError::conflict("app", name, "its name is fixed"));
+            }
+            APPS.write(txn)?.put(name.as_str(), &app)?;
+            Ok(Ok((app, said)))
+        })
+    }
+
     /// Removes an app with its config, releases, deployments and members. Returns the ids of its
     /// deployments, whose logs and artifacts are the caller's to remove.
     pub fn destroy_app(&self, name: &AppName) -> Result<Vec<DeploymentId>, StoreError> {

@@ -2,39 +2,55 @@
 
 use autostack_domain::{Line, permission::Actor, screen::Printable};
 
+use serde::Serialize;
+
 use crate::{
     commands::{
-        COMMANDS,
-        command::{Command, Flag, Invocation, find, near},
+        GROUPS, Group,
+        command::{Command, FORMAT, Flag, Needs, Words, find, near},
+        invocation::Invocation,
         refusal::{EXIT_UNKNOWN_COMMAND, Refusal},
     },
     output::{Gone, Output},
 };
 
+/// Characters of a row of the overview, behind its indentation.
+const ROW_CHARS: usize = 72;
+/// Characters of the longest title of a group.
+const TITLE_CHARS: usize = 12;
 /// Characters of a command's usage that leave room for its summary beside it.
 const USAGE_CHARS_MAX: usize = 36;
 
-pub(crate) const HELP: Command = Command {
+pub(crate) const COMMANDS: &[&Command] = &[&HELP, &VERSION];
+
+const HELP: Command = Command {
     name: "help",
     arguments: "[COMMAND]",
     summary: "show this list, or how one command is used",
     details: &["COMMAND --help does the same."],
-    options: &[],
+    options: &[FORMAT],
+    needs: Needs::Nothing,
+    words: Words::Mixed,
     run: |invocation| Box::pin(help(invocation)),
 };
 
-pub(crate) const VERSION: Command = Command {
+const VERSION: Command = Command {
     name: "version",
     arguments: "",
     summary: "show the version of the agent",
     details: &[],
     options: &[],
+    needs: Needs::Nothing,
+    words: Words::Mixed,
     run: |invocation| Box::pin(version(invocation)),
 };
 
 async fn help(mut invocation: Invocation) -> Result<(), Refusal> {
     let asked = invocation.arguments.next();
-    std::mem::take(&mut invocation.arguments).end(invocation.command)?;
+    invocation.end()?;
+    if invocation.json()? {
+        return invocation.print_json(&described(asked.as_deref())?).await;
+    }
     let text = match asked {
         None => overview(),
         Some(name) => find(&name).map(page).or_else(|| topic(&name)).ok_or_else(|| unknown(&name))?,
@@ -42,9 +58,34 @@ async fn help(mut invocation: Invocation) -> Result<(), Refusal> {
     Ok(invocation.output.text(&text).await?)
 }
 
-async fn version(invocation: Invocation) -> Result<(), Refusal> {
-    invocation.arguments.end(invocation.command)?;
-    Ok(invocation.output.text(&format!("autostack {}\n", invocation.platform.version())).await?)
+/// What scripts and completions are told of a command, or of all.
+#[derive(Debug, Serialize)]
+struct Described {
+    name: &'static str,
+    usage: String,
+    summary: &'static str,
+    needs: Needs,
+    options: &'static [Flag],
+}
+
+fn described(asked: Option<&str>) -> Result<Vec<Described>, Refusal> {
+    let is_asked =
+        |command: &&Command| asked.is_none_or(|asked| command.name == asked || command.topic() == asked);
+    let found: Vec<Described> = super::all().filter(is_asked).map(describe).collect();
+    match asked {
+        Some(name) if found.is_empty() => Err(unknown(name)),
+        _ => Ok(found),
+    }
+}
+
+fn describe(command: &'static Command) -> Described {
+    let Command { name, summary, needs, options, .. } = *command;
+    Described { name, usage: command.usage(), summary, needs, options }
+}
+
+async fn version(mut invocation: Invocation) -> Result<(), Refusal> {
+    invocation.end()?;
+    invocation.print(&format!("autostack {}", invocation.platform.version())).await
 }
 
 /// What somebody reads who has come without a command.
@@ -58,25 +99,46 @@ pub(crate) async fn greet(output: &Output, actor: &Actor, version: &str) -> Resu
     output.text(&format!("{greeting}\n{}", overview())).await
 }
 
-/// All commands, and how to push.
+/// A line a group, and how to push.
 fn overview() -> String {
-    list("Commands", COMMANDS)
-        + &text([
-            Line::detail(""),
-            Line::detail("git push ssh://git@HOST:PORT/APP main   makes the app live"),
-            Line::detail("help COMMAND                            how one command is used"),
-            Line::detail("--app NAME                              names the app, anywhere in a command"),
-        ])
+    let names =
+        |group: &Group| group.commands.iter().map(|command| command.name).collect::<Vec<_>>().join(" ");
+    let mut lines = vec![Line::result("Commands")];
+    for group in GROUPS {
+        lines.extend(wrapped(group.title, &names(group)).into_iter().map(Line::detail));
+    }
+    lines.extend(
+        [
+            "",
+            "git push ssh://git@HOST:PORT/APP main   makes the app live",
+            "help TOPIC, help COMMAND                how they are used: help apps, help apps:create",
+            "--app NAME                              names the app, anywhere in a command",
+        ]
+        .map(Line::detail),
+    );
+    text(lines)
+}
+
+/// Names behind a title, in as many rows as a terminal of 80 columns needs.
+fn wrapped(title: &str, names: &str) -> Vec<String> {
+    let mut rows = vec![format!("{title:TITLE_CHARS$}")];
+    for name in names.split(' ') {
+        let is_full = |row: &String| row.len() + 1 + name.len() > ROW_CHARS && row.len() > TITLE_CHARS;
+        if rows.last().is_none_or(is_full) {
+            rows.push(" ".repeat(TITLE_CHARS));
+        }
+        if let Some(row) = rows.last_mut() {
+            row.push(' ');
+            row.push_str(name);
+        }
+    }
+    rows
 }
 
 /// The commands of one topic: `apps`, `apps:help`.
 fn topic(name: &str) -> Option<String> {
     let topic = name.strip_suffix(":help").unwrap_or(name);
-    let of_topic: Vec<&Command> = COMMANDS
-        .iter()
-        .copied()
-        .filter(|command| command.name.split_once(':').is_some_and(|(t, _)| t == topic))
-        .collect();
+    let of_topic: Vec<&Command> = super::all().filter(|command| command.topic() == topic).collect();
     (!of_topic.is_empty()).then(|| list(&format!("Commands of {topic}"), &of_topic))
 }
 
@@ -100,9 +162,8 @@ fn list(title: &str, commands: &[&Command]) -> String {
 pub(crate) fn page(command: &Command) -> String {
     let mut lines = vec![Line::result(command.usage()), Line::detail(command.summary)];
     lines.extend(command.details.iter().copied().map(Line::detail));
-    lines.extend(
-        command.options.iter().map(|flag| Line::detail(format!("  {:22} {}", spelling(flag), flag.summary))),
-    );
+    let option = |flag: &Flag| Line::detail(format!("  {:22} {}", spelling(flag), flag.summary));
+    lines.extend(command.options.iter().map(option));
     text(lines)
 }
 
@@ -138,10 +199,12 @@ mod tests {
     #[test]
     fn the_overview_names_every_command() {
         let overview = overview();
-        for command in COMMANDS {
-            assert!(overview.contains(&format!("       {}", command.usage())), "{}", command.name);
+        for command in crate::commands::all() {
+            assert!(overview.contains(&format!(" {}", command.name)), "{}", command.name);
+            assert!(topic(command.topic()).unwrap().contains(&command.usage()), "{}", command.name);
         }
-        assert!(overview.lines().all(|line| line.len() < 100), "{overview}");
+        assert!(overview.lines().all(|line| line.len() < 81), "{overview}");
+        assert!(GROUPS.iter().all(|group| group.title.len() <= TITLE_CHARS));
     }
 
     #[test]

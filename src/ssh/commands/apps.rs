@@ -1,67 +1,73 @@
 //! Apps: create, list, destroy, where one is reached.
 
-use autostack_domain::Line;
+use autostack_domain::{Line, permission::Action};
 use autostack_platform::AppView;
 
 use crate::commands::{
-    command::{Command, FORMAT, Flag, Invocation},
+    command::{Command, FORMAT, Flag, Needs, Words},
+    invocation::Invocation,
     refusal::{EXIT_FAILED, Refusal},
 };
 
-pub(crate) const CREATE: Command = Command {
+pub(crate) const COMMANDS: &[&Command] = &[&CREATE, &LIST, &DESTROY, &URL];
+
+const CREATE: Command = Command {
     name: "apps:create",
     arguments: "APP",
     summary: "make an app that belongs to you",
     details: &["A first git push to a free name does the same."],
     options: &[],
+    needs: Needs::Nothing,
+    words: Words::Mixed,
     run: |invocation| Box::pin(create(invocation)),
 };
 
-pub(crate) const LIST: Command = Command {
+const LIST: Command = Command {
     name: "apps:list",
     arguments: "[--format json]",
     summary: "show the apps that you may see",
     details: &[],
     options: &[FORMAT],
+    needs: Needs::Nothing,
+    words: Words::Mixed,
     run: |invocation| Box::pin(list(invocation)),
 };
 
-pub(crate) const DESTROY: Command = Command {
+const DESTROY: Command = Command {
     name: "apps:destroy",
     arguments: "APP --force",
     summary: "remove an app and everything of it, for good",
     details: &["Without --force it only says what would be lost."],
     options: &[Flag { long: "--force", short: Some("-f"), value: None, summary: "do it" }],
+    needs: Needs::App(Action::DestroyApp),
+    words: Words::Mixed,
     run: |invocation| Box::pin(destroy(invocation)),
 };
 
-pub(crate) const URL: Command = Command {
+const URL: Command = Command {
     name: "url",
     arguments: "APP",
     summary: "show where visitors reach an app",
     details: &[],
     options: &[],
+    needs: Needs::App(Action::ViewApp),
+    words: Words::Mixed,
     run: |invocation| Box::pin(url(invocation)),
 };
 
 async fn create(mut invocation: Invocation) -> Result<(), Refusal> {
-    let command = invocation.command;
-    let name = invocation.arguments.app(command)?;
-    invocation.arguments.end(command)?;
+    let name = invocation.app()?;
+    invocation.end()?;
     let app = invocation.platform.create_app(&invocation.actor, &name).await?;
-    invocation.output.line(&Line::result(format!("Created {name}"))).await?;
-    let next = format!("After its first push it is at {}", app.url);
-    Ok(invocation.output.line(&Line::detail(next)).await?)
+    invocation.done(format!("Created {name}")).await?;
+    invocation.detail(format!("After its first push it is at {}", app.url)).await
 }
 
-async fn list(invocation: Invocation) -> Result<(), Refusal> {
-    let command = invocation.command;
-    let json = invocation.arguments.json(command)?;
-    invocation.arguments.end(command)?;
+async fn list(mut invocation: Invocation) -> Result<(), Refusal> {
+    invocation.end()?;
     let apps = invocation.platform.apps(&invocation.actor).await?;
-    if json {
-        let text = serde_json::to_string(&apps).map_err(|error| Refusal::failed(error.to_string()))?;
-        return Ok(invocation.output.text(&format!("{text}\n")).await?);
+    if invocation.json()? {
+        return invocation.print_json(&apps).await;
     }
     if apps.is_empty() {
         invocation.output.line(&Line::result("No apps yet")).await?;
@@ -88,11 +94,9 @@ fn rows(apps: &[AppView]) -> Vec<String> {
 }
 
 async fn destroy(mut invocation: Invocation) -> Result<(), Refusal> {
-    let command = invocation.command;
-    let name = invocation.arguments.app(command)?;
-    let forced = invocation.arguments.has("--force");
-    invocation.arguments.end(command)?;
-    if !forced {
+    let name = invocation.app()?;
+    invocation.end()?;
+    if !invocation.has("--force") {
         // Who may not even see the app learns nothing here.
         invocation.platform.url(&invocation.actor, &name).await?;
         return Err(Refusal::Said {
@@ -104,15 +108,14 @@ async fn destroy(mut invocation: Invocation) -> Result<(), Refusal> {
         });
     }
     invocation.platform.destroy_app(&invocation.actor, &name).await?;
-    Ok(invocation.output.line(&Line::result(format!("Destroyed {name}"))).await?)
+    invocation.done(format!("Destroyed {name}")).await
 }
 
 async fn url(mut invocation: Invocation) -> Result<(), Refusal> {
-    let command = invocation.command;
-    let name = invocation.arguments.app(command)?;
-    invocation.arguments.end(command)?;
+    let name = invocation.app()?;
+    invocation.end()?;
     let url = invocation.platform.url(&invocation.actor, &name).await?;
-    Ok(invocation.output.text(&format!("{url}\n")).await?)
+    invocation.print(&url).await
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use autostack_domain::AppName;
+use autostack_domain::{AppName, screen::Printable};
 
 use crate::commands::{
-    command::{Command, Flag},
+    command::{COMMON, Command, Words},
     refusal::Refusal,
 };
 
@@ -16,7 +16,10 @@ pub(crate) struct Arguments {
     plain: VecDeque<String>,
     app: Option<String>,
     options: BTreeMap<&'static str, String>,
-    wants_help: bool,
+    /// The one line of a report that is asked for: `--ps-running`.
+    info: Option<String>,
+    /// Whether `--global` was given and nobody has taken it.
+    global: bool,
 }
 
 impl Arguments {
@@ -31,6 +34,10 @@ impl Arguments {
             }
             if !word.starts_with('-') || word == "-" {
                 arguments.plain.push_back(word);
+                if arguments.is_command_line(command) {
+                    arguments.plain.extend(words);
+                    break;
+                }
                 continue;
             }
             arguments.option(command, &word, &mut words)?;
@@ -38,9 +45,30 @@ impl Arguments {
         Ok(arguments)
     }
 
+    /// Whether the last plain word begins a command line of somebody's own.
+    fn is_command_line(&self, command: &Command) -> bool {
+        let before = usize::from(self.app.is_none());
+        command.words == Words::CommandLine && self.plain.len() > before
+    }
+
     /// Whether `--help` was among them.
     pub(crate) fn wants_help(&self) -> bool {
-        self.wants_help
+        self.has("--help")
+    }
+
+    /// Whether `--global` is there; only who asks may ignore the app.
+    pub(crate) fn take_global(&mut self) -> bool {
+        std::mem::take(&mut self.global)
+    }
+
+    /// Whether an app is named.
+    pub(crate) fn names_app(&self) -> bool {
+        self.app.is_some() || !self.plain.is_empty()
+    }
+
+    /// The one line of a report that is asked for.
+    pub(crate) fn info(&self) -> Option<&str> {
+        self.info.as_deref()
     }
 
     /// The app: `--app NAME`, or the next plain word.
@@ -76,16 +104,18 @@ impl Arguments {
     }
 
     /// Refuses what is left over.
-    pub(crate) fn end(mut self, command: &Command) -> Result<(), Refusal> {
-        match (self.plain.pop_front(), self.app) {
-            (Some(extra), _) => {
-                Err(Refusal::usage(command, format!("{} does not know what {extra} is.", command.name)))
-            }
-            (None, Some(_)) => {
-                Err(Refusal::usage(command, format!("{} is not about one app.", command.name)))
-            }
-            (None, None) => Ok(()),
-        }
+    pub(crate) fn end(&mut self, command: &Command) -> Result<(), Refusal> {
+        let name = command.name;
+        let sentence = if let Some(extra) = self.plain.pop_front() {
+            format!("{name} does not know what {} is.", Printable(&extra))
+        } else if self.app.is_some() {
+            format!("{name} is not about one app.")
+        } else if self.global {
+            format!("{name} is not about the host as a whole.")
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::usage(command, sentence))
     }
 
     fn option(
@@ -103,13 +133,15 @@ impl Arguments {
             self.app = Some(value("the name of an app")?);
             return Ok(());
         }
-        if matches!(name, "--help" | "-h") && attached.is_none() {
-            self.wants_help = true;
-            return Ok(());
-        }
-        let known = |flag: &&Flag| flag.long == name || flag.short == Some(name);
-        let Some(flag) = command.options.iter().find(known) else {
-            return Err(Refusal::usage(command, format!("{} has no option {name}.", command.name)));
+        let known = command.options.iter().chain(COMMON);
+        let Some(flag) = known.into_iter().find(|flag| flag.long == name || flag.short == Some(name)) else {
+            let is_info = |topic: &str| name.starts_with(&format!("--{topic}-")) && attached.is_none();
+            if command.reports_on().is_some_and(is_info) {
+                self.info = Some(name.to_owned());
+                return Ok(());
+            }
+            let sentence = format!("{} has no option {}.", command.name, Printable(name));
+            return Err(Refusal::usage(command, sentence));
         };
         let given = match (flag.value, attached) {
             (Some(what), _) => value(what)?,
@@ -118,6 +150,7 @@ impl Arguments {
                 return Err(Refusal::usage(command, format!("{name} does not take a value.")));
             }
         };
+        self.global |= flag.long == "--global";
         self.options.insert(flag.long, given);
         Ok(())
     }
@@ -177,7 +210,9 @@ mod tests {
         assert_eq!(arguments.app(command).unwrap_err().exit_code(), 2);
         let (command, mut arguments) = parse("url ../x").unwrap();
         assert_eq!(arguments.app(command).unwrap_err().exit_code(), 2);
-        let (command, arguments) = parse("apps:list --app shop").unwrap();
-        assert_eq!(arguments.end(command).unwrap_err().exit_code(), 2);
+        for line in ["apps:list --app shop", "apps:list --global"] {
+            let (command, mut arguments) = parse(line).unwrap();
+            assert_eq!(arguments.end(command).unwrap_err().exit_code(), 2, "{line}");
+        }
     }
 }

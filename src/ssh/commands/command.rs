@@ -1,15 +1,10 @@
 //! What a command is, and how one is found by the name that somebody typed.
 
-use autostack_base::tasks::{Shutdown, Tasks};
-use autostack_domain::permission::Actor;
-use autostack_platform::Platform;
+use autostack_domain::permission::Action;
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 
-use crate::{
-    commands::{COMMANDS, arguments::Arguments, refusal::Refusal},
-    output::Output,
-    pump::Intake,
-};
+use crate::commands::{invocation::Invocation, refusal::Refusal};
 
 /// One command: everything that `help` says of it, and the function that does it.
 #[derive(Debug)]
@@ -22,14 +17,39 @@ pub(crate) struct Command {
     pub(crate) summary: &'static str,
     /// More lines for its own page.
     pub(crate) details: &'static [&'static str],
-    /// What it takes beside `--app` and `--help`.
+    /// What it takes beside [`COMMON`].
     pub(crate) options: &'static [Flag],
+    /// Who may use it. The platform asks too, and decides; this is what `help` says.
+    pub(crate) needs: Needs,
+    /// How its words are read.
+    pub(crate) words: Words,
     /// Does it.
     pub(crate) run: fn(Invocation) -> BoxFuture<'static, Result<(), Refusal>>,
 }
 
+/// Who may use a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Needs {
+    /// Everybody whose key is known; what they see is theirs.
+    Nothing,
+    /// Who may do that with the app that it is about; with `--global`, or without an app, who runs the host.
+    App(Action),
+    /// Who runs the host.
+    Host,
+}
+
+/// How the words of a command are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// Options may stand anywhere.
+    Mixed,
+    /// After the app comes a command line of its own: from its first word on, nothing is an option.
+    CommandLine,
+}
+
 /// An option of a command.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Flag {
     /// `--tail`.
     pub(crate) long: &'static str,
@@ -41,27 +61,31 @@ pub(crate) struct Flag {
     pub(crate) summary: &'static str,
 }
 
+/// What every command takes, anywhere; also before its name. A command that is not about one app refuses `--app`, one
+/// that is not about the host refuses `--global`.
+pub(crate) const COMMON: &[Flag] = &[
+    Flag { long: "--app", short: None, value: Some("NAME"), summary: "the app that it is about" },
+    Flag { long: "--global", short: None, value: None, summary: "about the host instead of one app" },
+    Flag { long: "--quiet", short: None, value: None, summary: "no headings and no word of success" },
+    Flag { long: "--force", short: None, value: None, summary: "ask nothing, do it" },
+    Flag { long: "--help", short: Some("-h"), value: None, summary: "show how it is used" },
+];
+
 /// `--format json`, on every command that lists or reports.
 pub(crate) const FORMAT: Flag =
     Flag { long: "--format", short: None, value: Some("json"), summary: "for scripts: one line of JSON" };
 
-/// One use of a command.
-pub(crate) struct Invocation {
-    pub(crate) command: &'static Command,
-    pub(crate) arguments: Arguments,
-    pub(crate) actor: Actor,
-    /// What the client sends; dropping it discards the rest.
-    pub(crate) input: Intake,
-    pub(crate) output: Output,
-    pub(crate) platform: Platform,
-    pub(crate) tasks: Tasks,
-    /// Cancelled when the client has gone.
-    pub(crate) gone: Shutdown,
-    /// Cancelled when the server is going to stop.
-    pub(crate) stopping: Shutdown,
-}
-
 impl Command {
+    /// What stands before the colon; the whole name where there is none.
+    pub(crate) fn topic(&self) -> &'static str {
+        self.name.split_once(':').map_or(self.name, |(topic, _)| topic)
+    }
+
+    /// The topic of a report, whose every line is an option too: `ps:report APP --ps-running`.
+    pub(crate) fn reports_on(&self) -> Option<&'static str> {
+        self.name.strip_suffix(":report")
+    }
+
     /// `apps:create APP`.
     pub(crate) fn usage(&self) -> String {
         [self.name, self.arguments].join(" ").trim_end().to_owned()
@@ -70,19 +94,19 @@ impl Command {
 
 /// The command of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().copied().find(|command| command.name == name)
+    super::all().find(|command| command.name == name)
 }
 
 /// The commands that somebody who typed `name` may have meant, the nearest first, three at most.
 pub(crate) fn near(name: &str) -> Vec<&'static str> {
     let tolerance = (name.chars().count() / 3).clamp(1, 4);
-    let rate = |command: &&Command| {
+    let rate = |command: &'static Command| {
         let (topic, action) = command.name.split_once(':').unwrap_or(("", command.name));
         let distance =
             if topic == name { 0 } else { distance(name, command.name).min(1 + distance(name, action)) };
         (distance <= tolerance).then_some((distance, command.name))
     };
-    let mut found: Vec<(usize, &str)> = COMMANDS.iter().filter_map(rate).collect();
+    let mut found: Vec<(usize, &str)> = super::all().filter_map(rate).collect();
     found.sort_by_key(|(distance, _)| *distance);
     found.into_iter().map(|(_, name)| name).take(3).collect()
 }
@@ -131,9 +155,9 @@ mod tests {
 
     #[test]
     fn every_command_is_described_and_found_once() {
-        for command in COMMANDS {
+        for command in super::super::all() {
             assert!(!command.summary.is_empty() && !command.summary.ends_with('.'), "{}", command.name);
-            assert_eq!(COMMANDS.iter().filter(|other| other.name == command.name).count(), 1);
+            assert_eq!(super::super::all().filter(|other| other.name == command.name).count(), 1);
             assert!(find(command.name).is_some());
         }
     }

@@ -6,14 +6,7 @@ use autostack_git::parse_exec;
 use autostack_platform::Platform;
 
 use crate::{
-    commands::{
-        about,
-        arguments::Arguments,
-        command::{self, Invocation},
-        git,
-        refusal::Refusal,
-        words,
-    },
+    commands::{about, arguments::Arguments, command, git, invocation::Invocation, refusal::Refusal, words},
     output::Output,
     service::{Call, Service, Unavailable},
 };
@@ -46,45 +39,57 @@ impl Desk {
             about::greet(&call.output, &call.actor, self.platform.version()).await?;
             return Ok(0);
         };
-        self.run(&name, words, call).await.map(|()| 0)
+        self.run(name, words, call).await.map(|()| 0)
     }
 
-    async fn run(&self, name: &str, words: impl Iterator<Item = String>, call: Call) -> Result<(), Refusal> {
+    async fn run(
+        &self,
+        name: String,
+        words: impl Iterator<Item = String>,
+        call: Call,
+    ) -> Result<(), Refusal> {
         let (name, words) = named(name, words);
         let command = command::find(&name).ok_or_else(|| about::unknown(&name))?;
         let arguments = Arguments::parse(command, words)?;
         if arguments.wants_help() {
             return Ok(call.output.text(&about::page(command)).await?);
         }
-        let (gone, stopping) = (call.gone, call.stopping);
-        let (actor, input, output) = (call.actor, call.input, call.output);
-        let (platform, tasks) = (self.platform.clone(), self.tasks.clone());
-        let invocation =
-            Invocation { command, arguments, actor, input, output, platform, tasks, gone, stopping };
+        let invocation = Invocation {
+            command,
+            arguments,
+            line: call.command.unwrap_or_default(),
+            actor: call.actor,
+            input: call.input,
+            output: call.output,
+            platform: self.platform.clone(),
+            tasks: self.tasks.clone(),
+            gone: call.gone,
+            stopping: call.stopping,
+        };
         // Runs to its end although the client may go: what has begun is not left half done.
         (command.run)(invocation).await
     }
 }
 
-/// `--app NAME` may stand before the command's name too; `TOPIC:help` and `TOPIC` are pages of help.
-fn named(first: &str, mut words: impl Iterator<Item = String>) -> (String, Vec<String>) {
+/// Options of every command may stand before the command's name too; `TOPIC:help` is a page of help.
+fn named(first: String, words: impl Iterator<Item = String>) -> (String, Vec<String>) {
     let mut before = Vec::new();
-    let mut name = first.to_owned();
-    if name == "--app" {
-        before.push(name);
-        before.extend(words.next());
-        name = words.next().unwrap_or_default();
-    } else if name.starts_with("--app=") {
-        before.push(name);
-        name = words.next().unwrap_or_default();
-    } else if matches!(name.as_str(), "--help" | "-h") {
-        name = "help".to_owned();
-    } else if matches!(name.as_str(), "--version" | "-v") {
-        name = "version".to_owned();
-    } else if name.ends_with(":help") {
-        before.push(name);
-        name = "help".to_owned();
-    }
+    let mut words = std::iter::once(first).chain(words);
+    let name = loop {
+        let Some(word) = words.next() else { break "help".to_owned() };
+        match word.as_str() {
+            "--app" => before.extend([word].into_iter().chain(words.next())),
+            "--quiet" | "--force" | "--global" => before.push(word),
+            "--help" | "-h" => break "help".to_owned(),
+            "--version" | "-v" => break "version".to_owned(),
+            _ if word.starts_with("--app=") => before.push(word),
+            _ if word.ends_with(":help") => {
+                before.push(word);
+                break "help".to_owned();
+            }
+            _ => break word,
+        }
+    };
     before.extend(words);
     (name, before)
 }
@@ -129,12 +134,14 @@ mod tests {
             ("--app=shop url", "url", "--app=shop"),
             ("apps:help", "help", "apps:help"),
             ("--help", "help", ""),
+            ("--quiet --app shop url", "url", "--quiet --app shop"),
+            ("--force apps:destroy shop", "apps:destroy", "--force shop"),
             ("url shop", "url", "shop"),
         ];
         for (line, name, rest) in cases {
             let mut words = line.split(' ').map(str::to_owned);
             let first = words.next().unwrap();
-            let (found, after) = named(&first, words);
+            let (found, after) = named(first, words);
             assert_eq!((found.as_str(), after.join(" ").as_str()), (name, rest), "{line}");
         }
     }

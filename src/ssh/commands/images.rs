@@ -2,21 +2,24 @@
 
 use std::io;
 
-use autostack_domain::{ImageReference, Line, limits};
+use autostack_domain::{AppName, ImageReference, Line, limits, permission::Action};
 use autostack_platform::{Outcome, PlatformError, Screen};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use crate::{
     commands::{
-        command::{Command, Invocation},
+        command::{Command, Needs, Words},
+        invocation::Invocation,
         refusal::Refusal,
     },
     output::Output,
     pump::Intake,
 };
 
-pub(crate) const FROM_IMAGE: Command = Command {
+pub(crate) const COMMANDS: &[&Command] = &[&FROM_IMAGE, &LOAD_IMAGE];
+
+const FROM_IMAGE: Command = Command {
     name: "git:from-image",
     arguments: "APP IMAGE",
     summary: "deploy an image from a registry",
@@ -25,21 +28,25 @@ pub(crate) const FROM_IMAGE: Command = Command {
         "A registry that asks for a login: registry:login.",
     ],
     options: &[],
+    needs: Needs::App(Action::Push),
+    words: Words::Mixed,
     run: |invocation| Box::pin(from_image(invocation)),
 };
 
-pub(crate) const LOAD_IMAGE: Command = Command {
+const LOAD_IMAGE: Command = Command {
     name: "git:load-image",
     arguments: "APP IMAGE",
     summary: "deploy an image that is sent over this connection",
     details: &["docker save IMAGE | ssh HOST git:load-image APP IMAGE"],
     options: &[],
+    needs: Needs::App(Action::Push),
+    words: Words::Mixed,
     run: |invocation| Box::pin(load_image(invocation)),
 };
 
 async fn from_image(mut invocation: Invocation) -> Result<(), Refusal> {
-    let (command, app, reference) = app_and_image(&mut invocation)?;
-    invocation.arguments.end(command)?;
+    let (app, reference) = app_and_image(&mut invocation)?;
+    invocation.end()?;
     let mut screen = invocation.output.clone();
     let deployed = invocation
         .platform
@@ -49,8 +56,8 @@ async fn from_image(mut invocation: Invocation) -> Result<(), Refusal> {
 }
 
 async fn load_image(mut invocation: Invocation) -> Result<(), Refusal> {
-    let (command, app, reference) = app_and_image(&mut invocation)?;
-    invocation.arguments.end(command)?;
+    let (app, reference) = app_and_image(&mut invocation)?;
+    invocation.end()?;
     let bytes = archive(invocation.input).boxed();
     let mut screen = invocation.output.clone();
     let deployed = invocation
@@ -60,15 +67,9 @@ async fn load_image(mut invocation: Invocation) -> Result<(), Refusal> {
     end(deployed)
 }
 
-fn app_and_image(
-    invocation: &mut Invocation,
-) -> Result<(&'static Command, autostack_domain::AppName, ImageReference), Refusal> {
-    let command = invocation.command;
-    let app = invocation.arguments.app(command)?;
-    let Some(image) = invocation.arguments.next() else {
-        return Err(Refusal::usage(command, format!("{} needs the name of an image.", command.name)));
-    };
-    Ok((command, app, image.parse()?))
+fn app_and_image(invocation: &mut Invocation) -> Result<(AppName, ImageReference), Refusal> {
+    let app = invocation.app()?;
+    Ok((app, invocation.word("the name of an image")?.parse()?))
 }
 
 /// What the client sends, as a stream of bytes with an end.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use autostack_domain::{ProcessType, UnixMillis, screen::Printable};
+use autostack_domain::{ProcessType, UnixMillis, permission::Action, screen::Printable};
 use autostack_logs::{Entry, Filter, LogError, Offset, Origin, Reader, Stream};
 use autostack_platform::PlatformError;
 
 use crate::commands::{
-    command::{Command, Flag, Invocation},
+    command::{Command, Flag, Needs, Words},
+    invocation::Invocation,
     refusal::Refusal,
 };
 
@@ -17,7 +18,9 @@ const LINES_DEFAULT: usize = 100;
 /// Text that is gathered before it is sent, in bytes, while more is there at once.
 const BATCH_BYTES: usize = 32 * 1024;
 
-pub(crate) const LOGS: Command = Command {
+pub(crate) const COMMANDS: &[&Command] = &[&LOGS];
+
+const LOGS: Command = Command {
     name: "logs",
     arguments: "APP [-t] [-n N] [-p PROCESS]",
     summary: "show what an app has written, and follow it",
@@ -32,16 +35,17 @@ pub(crate) const LOGS: Command = Command {
             summary: "only lines of this process type, such as web, or of one instance, such as web.1",
         },
     ],
+    needs: Needs::App(Action::ReadLogs),
+    words: Words::Mixed,
     run: |invocation| Box::pin(logs(invocation)),
 };
 
 async fn logs(mut invocation: Invocation) -> Result<(), Refusal> {
-    let command = invocation.command;
-    let name = invocation.arguments.app(command)?;
+    let name = invocation.app()?;
     let lines = lines_wanted(&invocation)?;
-    let filter = filter(invocation.arguments.value("--ps"))?;
-    let follow = invocation.arguments.has("--tail");
-    std::mem::take(&mut invocation.arguments).end(command)?;
+    let filter = filter(invocation.value("--ps"))?;
+    let follow = invocation.has("--tail");
+    invocation.end()?;
     let log = invocation.platform.app_log(&invocation.actor, &name).await?;
     let (start, end) = last_lines(&invocation, Arc::clone(&log), lines, filter.clone()).await?;
     let mut reader = log.reader(start);
@@ -57,10 +61,10 @@ async fn logs(mut invocation: Invocation) -> Result<(), Refusal> {
 }
 
 fn lines_wanted(invocation: &Invocation) -> Result<usize, Refusal> {
-    match invocation.arguments.value("--num") {
+    match invocation.value("--num") {
         None => Ok(LINES_DEFAULT),
         Some(given) => given.parse().map_err(|_| {
-            Refusal::usage(invocation.command, format!("--num needs a number of lines, not {given}."))
+            invocation.usage(format!("--num needs a number of lines, not {}.", Printable(given)))
         }),
     }
 }

@@ -1,9 +1,9 @@
 //! The commands of this door, in Dokku's grammar: `TOPIC:ACTION ARGUMENTS --option`.
 //!
 //! In reading order: [`words`] cuts a line without evaluating it, [`command`] says what a command is and
-//! finds one by name, [`arguments`] tells options from plain words, [`refusal`] is how a command fails;
-//! then one file a group: [`apps`], [`config`], [`images`], [`registry`], [`logs`], [`about`]. [`git`] is the other grammar, which git speaks.
-//! [`desk`] decides which of them a call is for.
+//! finds one by name, [`arguments`] tells options from plain words, [`invocation`] is one use of a command, [`refusal`]
+//! is how one fails, [`report`] is the shape of what one tells; then one file a group, listed in [`GROUPS`]. [`git`] is
+//! the other grammar, which git speaks. [`desk`] decides which of them a call is for.
 //!
 //! Invariants: what is not understood is refused, never ignored; trouble goes to stderr with an exit code
 //! of the contract, data to stdout; nothing that was typed is evaluated or repeated unescaped.
@@ -16,28 +16,35 @@ pub(crate) mod config;
 pub(crate) mod desk;
 pub(crate) mod git;
 pub(crate) mod images;
+pub(crate) mod invocation;
 pub(crate) mod logs;
 pub(crate) mod refusal;
 pub(crate) mod registry;
+pub(crate) mod report;
 pub(crate) mod words;
 
 use command::Command;
 
+/// The commands of one file.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// What they are for, in the list of `help`.
+    pub(crate) title: &'static str,
+    /// In the order in which `help` lists them.
+    pub(crate) commands: &'static [&'static Command],
+}
+
 /// Every command, in the order in which `help` lists them.
-pub(crate) const COMMANDS: &[&Command] = &[
-    &apps::CREATE,
-    &apps::LIST,
-    &apps::DESTROY,
-    &apps::URL,
-    &config::SHOW,
-    &config::SET,
-    &config::UNSET,
-    &images::FROM_IMAGE,
-    &images::LOAD_IMAGE,
-    &registry::LOGIN,
-    &registry::LOGOUT,
-    &registry::REPORT,
-    &logs::LOGS,
-    &about::HELP,
-    &about::VERSION,
+pub(crate) const GROUPS: &[Group] = &[
+    Group { title: "Apps", commands: apps::COMMANDS },
+    Group { title: "Config", commands: config::COMMANDS },
+    Group { title: "Images", commands: images::COMMANDS },
+    Group { title: "Registries", commands: registry::COMMANDS },
+    Group { title: "Logs", commands: logs::COMMANDS },
+    Group { title: "Help", commands: about::COMMANDS },
 ];
+
+/// Every command.
+pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
+    GROUPS.iter().flat_map(|group| group.commands.iter().copied())
+}

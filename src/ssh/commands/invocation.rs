@@ -1,0 +1,177 @@
+//! One use of a command: who asks what, and the ways to answer.
+
+use autostack_base::tasks::{Shutdown, Tasks};
+use autostack_domain::{AppName, Line, permission::Actor};
+use autostack_platform::Platform;
+use serde::Serialize;
+
+use crate::{
+    commands::{
+        arguments::Arguments,
+        command::Command,
+        refusal::Refusal,
+        report::{self, Report, Table},
+    },
+    output::Output,
+    pump::Intake,
+};
+
+/// One use of a command.
+pub(crate) struct Invocation {
+    pub(crate) command: &'static Command,
+    pub(crate) arguments: Arguments,
+    /// The whole line as it came, before it was cut into words.
+    pub(crate) line: String,
+    pub(crate) actor: Actor,
+    /// What the client sends; dropping it discards the rest.
+    pub(crate) input: Intake,
+    pub(crate) output: Output,
+    pub(crate) platform: Platform,
+    pub(crate) tasks: Tasks,
+    /// Cancelled when the client has gone.
+    pub(crate) gone: Shutdown,
+    /// Cancelled when the server is going to stop.
+    pub(crate) stopping: Shutdown,
+}
+
+/// What a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// One app.
+    App(AppName),
+    /// The host, for all apps.
+    Global,
+}
+
+impl Scope {
+    /// The app, where it is one.
+    pub(crate) fn app(&self) -> Option<&AppName> {
+        match self {
+            Scope::App(app) => Some(app),
+            Scope::Global => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Scope::App(app) => write!(f, "{app}"),
+            Scope::Global => f.write_str("the host"),
+        }
+    }
+}
+
+impl Invocation {
+    /// The app: `--app NAME`, or the next plain word.
+    pub(crate) fn app(&mut self) -> Result<AppName, Refusal> {
+        self.arguments.app(self.command)
+    }
+
+    /// The host with `--global`, else the app.
+    pub(crate) fn scope(&mut self) -> Result<Scope, Refusal> {
+        if self.arguments.take_global() { Ok(Scope::Global) } else { self.app().map(Scope::App) }
+    }
+
+    /// The app, where one is named: a report without one is about all.
+    pub(crate) fn maybe_app(&mut self) -> Result<Option<AppName>, Refusal> {
+        if self.arguments.names_app() { self.app().map(Some) } else { Ok(None) }
+    }
+
+    /// The next plain word, which must be there; `what` completes "needs …": `the name of an image`.
+    pub(crate) fn word(&mut self, what: &str) -> Result<String, Refusal> {
+        let word = self.arguments.next();
+        word.ok_or_else(|| self.usage(format!("{} needs {what}.", self.command.name)))
+    }
+
+    /// The plain words that are left.
+    pub(crate) fn rest(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.arguments.next()).collect()
+    }
+
+    /// Whether an option is there.
+    pub(crate) fn has(&self, long: &str) -> bool {
+        self.arguments.has(long)
+    }
+
+    /// The value of an option.
+    pub(crate) fn value(&self, long: &str) -> Option<&str> {
+        self.arguments.value(long)
+    }
+
+    /// Whether JSON is wanted.
+    pub(crate) fn json(&self) -> Result<bool, Refusal> {
+        self.arguments.json(self.command)
+    }
+
+    /// Refuses what is left over. To be called when everything was taken, before anything is done.
+    pub(crate) fn end(&mut self) -> Result<(), Refusal> {
+        self.arguments.end(self.command)
+    }
+
+    /// A refusal that shows how the command is used.
+    pub(crate) fn usage(&self, sentence: impl Into<String>) -> Refusal {
+        Refusal::usage(self.command, sentence)
+    }
+
+    /// Says that it is done, unless nobody wants to hear it.
+    pub(crate) async fn done(&self, text: impl Into<String>) -> Result<(), Refusal> {
+        if self.has("--quiet") {
+            return Ok(());
+        }
+        Ok(self.output.line(&Line::result(text)).await?)
+    }
+
+    /// A line beneath what was done, unless nobody wants to hear it.
+    pub(crate) async fn detail(&self, text: impl Into<String>) -> Result<(), Refusal> {
+        if self.has("--quiet") {
+            return Ok(());
+        }
+        Ok(self.output.line(&Line::detail(text)).await?)
+    }
+
+    /// Sends data as it is, and a line end.
+    pub(crate) async fn print(&self, text: &str) -> Result<(), Refusal> {
+        Ok(self.output.text(&format!("{text}\n")).await?)
+    }
+
+    /// Sends one line of JSON.
+    pub(crate) async fn print_json(&self, value: &impl Serialize) -> Result<(), Refusal> {
+        let text = serde_json::to_string(value).map_err(|error| Refusal::failed(error.to_string()))?;
+        self.print(&text).await
+    }
+
+    /// Shows the report of one app, or of the host: as text, as JSON, or the one line that an option asks for.
+    pub(crate) async fn report(&self, report: &Report) -> Result<(), Refusal> {
+        if let Some(asked) = self.arguments.info() {
+            let value = report.value(asked).ok_or_else(|| {
+                let known = report.options().join(", ");
+                self.usage(format!("{} has no option {asked}; there are {known}.", self.command.name))
+            })?;
+            return self.print(value).await;
+        }
+        if self.json()? {
+            return self.print_json(&report.json()).await;
+        }
+        Ok(self.output.text(&report.text(!self.has("--quiet"))).await?)
+    }
+
+    /// Shows the reports of several apps.
+    pub(crate) async fn reports(&self, reports: &[Report]) -> Result<(), Refusal> {
+        if self.json()? {
+            return self.print_json(&reports.iter().map(Report::json).collect::<Vec<_>>()).await;
+        }
+        for report in reports {
+            self.report(report).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows a list: as columns, or as an array of JSON objects.
+    pub(crate) async fn table(&self, table: &Table) -> Result<(), Refusal> {
+        if self.json()? {
+            return self.print_json(&table.json()).await;
+        }
+        Ok(self.output.text(&report::columns(table, !self.has("--quiet"))).await?)
+    }
+}
