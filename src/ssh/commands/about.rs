@@ -111,8 +111,8 @@ fn overview() -> String {
         [
             "",
             "git push ssh://git@HOST:PORT/APP main   makes the app live",
-            "help TOPIC, help COMMAND                how they are used: help apps, help apps:create",
-            "--app NAME                              names the app, anywhere in a command",
+            "help TOPIC, help COMMAND                say more: help apps, help logs",
+            "--app NAME                              names the app, anywhere",
         ]
         .map(Line::detail),
     );
