@@ -12,7 +12,7 @@ use crate::{error::PlatformError, platform::Platform};
 impl Platform {
     /// Changes the settings of an app: authorised, recorded in one transaction, told to the owner task, which carries it
     /// out. `what` completes "you may not … APP". A change that refuses writes nothing. Gives back the app as it is now,
-    /// and what `change` says.
+    /// and what `change` says. The caller records the event: it knows what to tell.
     pub(crate) async fn change_app<T: Send + 'static>(
         &self,
         actor: &Actor,
