@@ -10,6 +10,8 @@
 //! | [`names`] | [`AppName`], [`ProcessType`] and the ids: what may become a file name, a host, an argument |
 //! | [`push`] | ref updates of one `git push`, and which of them is deployed |
 //! | [`procfile`], [`app_json`] | what an app says about itself |
+//! | [`git_settings`], [`build_settings`], [`tree_path`] | what an operator says about an app's code and its builds |
+//! | [`remote_url`] | where code is fetched from, and which addresses may answer |
 //! | [`env_map`], [`secret`] | configuration, byte for byte; values that never print themselves |
 //! | [`env_export`], [`env_import`] | configuration as text for other programs, and back |
 //! | [`lock`] | an app that takes no deployments |
@@ -31,6 +33,7 @@
 pub mod app;
 pub mod app_json;
 pub mod app_settings;
+pub mod build_settings;
 pub mod checks;
 pub mod cron;
 pub mod deployment;
@@ -40,6 +43,7 @@ pub mod env_import;
 pub mod env_map;
 pub mod event;
 pub mod failure;
+pub mod git_settings;
 pub mod health;
 pub mod image;
 pub mod instance;
@@ -51,22 +55,26 @@ pub mod procfile;
 pub mod push;
 pub mod registry;
 pub mod release;
+pub mod remote_url;
 pub mod resources;
 pub mod route;
 pub mod screen;
 pub mod secret;
 pub mod storage;
 pub mod time;
+pub mod tree_path;
 pub mod user;
 
 pub use app::{App, Formation};
 pub use app_settings::AppSettings;
+pub use build_settings::{BuildSettings, Buildpack, SelectedBuilder};
 pub use deployment::{Deployment, DeploymentState, Source, Stage, StageRecord};
 pub use engine_host::EngineHost;
 pub use env_export::ExportFormat;
 pub use env_map::EnvMap;
 pub use event::{By, Event};
 pub use failure::{Failure, FailureKind};
+pub use git_settings::GitSettings;
 pub use image::{Digest, ImageReference, ImageTemplate};
 pub use instance::{Exit, InstanceSpec, Program};
 pub use lock::DeployLock;
@@ -74,8 +82,10 @@ pub use names::{AppName, DeploymentId, InstanceId, Invalid, ProcessType, Release
 pub use push::{CommitId, RefName, RefUpdate};
 pub use registry::{RegistryLogin, RegistryName};
 pub use release::{Artifact, Release, ReleaseSource};
+pub use remote_url::{RemoteHost, RemoteUrl};
 pub use route::Host;
 pub use screen::{Line, LineKind};
 pub use secret::Secret;
 pub use time::UnixMillis;
+pub use tree_path::TreePath;
 pub use user::{SshKeyRecord, User};

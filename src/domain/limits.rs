@@ -47,6 +47,23 @@ pub const SOURCE_PATH_BYTES_MAX: usize = 4 * 1024;
 /// Folders within folders in a commit (threat C11).
 pub const SOURCE_DEPTH_MAX: usize = 64;
 
+/// Bytes of a URL that something is fetched from.
+pub const REMOTE_URL_BYTES_MAX: usize = 2 * 1024;
+/// Bytes of an archive of source that is sent or fetched.
+pub const SOURCE_ARCHIVE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Redirects that a fetch follows.
+pub const REDIRECTS_MAX: usize = 5;
+/// Seconds that a fetch from elsewhere may take.
+pub const FETCH_SECONDS_MAX: u64 = 300;
+/// Archives and repositories that are fetched at once, all apps together.
+pub const FETCHES_MAX: usize = 4;
+/// Hosts that an admin may let apps fetch from beside the public Internet.
+pub const GIT_HOSTS_MAX: usize = 64;
+/// Bytes of a name or a password for a host of repositories.
+pub const GIT_LOGIN_BYTES_MAX: usize = 4 * 1024;
+/// Buildpacks of one app.
+pub const BUILDPACKS_MAX: usize = 16;
+
 /// Bytes of one log line; a longer one is cut into several.
 pub const LOG_LINE_BYTES_MAX: usize = 16 * 1024;
 /// Last lines of the app that a failed deployment shows as evidence.

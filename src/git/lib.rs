@@ -10,6 +10,8 @@
 //! | [`service`] | `git receive-pack` and `git upload-pack` as children with an empty environment |
 //! | [`hooks`] | the scripts in `hooks/`, and the words that a hook and the agent exchange |
 //! | [`quarantine`] | the folder in which git keeps a pack until `pre-receive` has answered |
+//! | [`incoming`] | objects that the agent itself brings, kept apart until they stay |
+//! | [`archive`] | an archive of source as a commit |
 //! | [`source`] | a commit, checked against what git itself lets pass, and exported |
 //!
 //! Invariants:
@@ -23,8 +25,10 @@
 //! This crate knows neither deployments nor SSH. It spawns no task; what [`service`] does to the disk, it gives
 //! to the runtime's pool for blocking calls, each call short and with an end of its own.
 
+pub mod archive;
 pub mod exec;
 pub mod hooks;
+pub mod incoming;
 pub mod quarantine;
 pub mod repository;
 pub mod service;
@@ -37,9 +41,11 @@ mod pushes;
 #[cfg(test)]
 mod testing;
 
+pub use archive::{ArchiveError, ArchiveKind, CommitWords, Imported, import};
 pub use command::GitMissing;
 pub use exec::parse_exec;
 pub use hooks::{HookName, HookReply, HookRequest, install_hooks};
+pub use incoming::Incoming;
 pub use repository::{Repositories, RepositoryError};
 pub use service::{GitChild, GitProtocol, Service, SpawnError, SpawnOptions};
 pub use source::{Source, SourceError, SourceLimits, SourceReport};

@@ -15,7 +15,7 @@ mod gitmodules;
 mod inspect;
 mod objects;
 mod report;
-mod rules;
+pub(crate) mod rules;
 
 #[cfg(test)]
 mod exports;
@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::quarantine;
 
+pub(crate) use report::spoken_bytes;
 pub use report::{SourceError, SourceLimits, SourceReport};
 
 /// The objects of one repository, with or without one push's quarantine.

@@ -175,7 +175,7 @@ pub(super) fn spoken(path: &[u8]) -> String {
 }
 
 /// A number of bytes as a person says it.
-pub(super) fn spoken_bytes(bytes: u64) -> String {
+pub(crate) fn spoken_bytes(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.into_iter().find(|(_, size)| bytes >= *size) {
         Some((unit, size)) if bytes.is_multiple_of(size) => format!("{} {unit}", bytes / size),

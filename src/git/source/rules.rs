@@ -29,7 +29,7 @@ impl Kind {
 }
 
 /// Why a name of a tree entry is refused.
-pub(super) fn name_fault(name: &[u8]) -> Option<&'static str> {
+pub(crate) fn name_fault(name: &[u8]) -> Option<&'static str> {
     if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
         return Some("it is not the name of a file");
     }
@@ -59,7 +59,7 @@ fn is_ignorable(c: char) -> bool {
 /// Only leading `..` are accepted: the folders above a link are real ones, whatever stands in the tree, but
 /// a `..` after a name may follow another link and end anywhere. So if each link climbs no higher than the
 /// root, no chain of links leaves the tree.
-pub(super) fn link_climb(target: &[u8]) -> Result<usize, &'static str> {
+pub(crate) fn link_climb(target: &[u8]) -> Result<usize, &'static str> {
     if target.is_empty() || target.contains(&0) {
         return Err("it is a symbolic link to nothing");
     }

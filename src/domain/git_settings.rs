@@ -1,0 +1,23 @@
+//! What an operator says about an app's repository and what its builds see of it.
+
+use serde::{Deserialize, Serialize};
+
+/// The variable that holds the commit, unless an operator names another.
+pub const REV_ENV_VAR: &str = "GIT_REV";
+
+/// Settings of `git:set`. The branch that is deployed stands in the record of the app itself: a push decides it, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GitSettings {
+    /// Whether a build finds a `.git` folder with the history of its commit.
+    pub keep_git_dir: bool,
+    /// The variable in which an app finds its commit; [`REV_ENV_VAR`] where none is named.
+    pub rev_env_var: Option<String>,
+}
+
+impl GitSettings {
+    /// The variable in which an app finds its commit.
+    pub fn rev_env_var(&self) -> &str {
+        self.rev_env_var.as_deref().unwrap_or(REV_ENV_VAR)
+    }
+}
