@@ -84,6 +84,14 @@ impl Incoming {
         &self.repository
     }
 
+    /// A file without a name, for what has to be read more than once; gone when it is closed.
+    pub fn spool(&self) -> io::Result<File> {
+        let path = self.dir.join("spool");
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        fs::remove_file(path)?;
+        Ok(file)
+    }
+
     /// Opens the folder to write objects into it.
     pub(crate) fn open(&self) -> Result<git2::Repository, git2::Error> {
         libgit::init()?;

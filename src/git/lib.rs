@@ -12,6 +12,7 @@
 //! | [`quarantine`] | the folder in which git keeps a pack until `pre-receive` has answered |
 //! | [`incoming`] | objects that the agent itself brings, kept apart until they stay |
 //! | [`archive`] | an archive of source as a commit |
+//! | [`remote`] | archives and commits that are fetched from elsewhere, and from whom |
 //! | [`source`] | a commit, checked against what git itself lets pass, and exported |
 //!
 //! Invariants:
@@ -30,6 +31,7 @@ pub mod exec;
 pub mod hooks;
 pub mod incoming;
 pub mod quarantine;
+pub mod remote;
 pub mod repository;
 pub mod service;
 pub mod source;
@@ -46,6 +48,7 @@ pub use command::GitMissing;
 pub use exec::parse_exec;
 pub use hooks::{HookName, HookReply, HookRequest, install_hooks};
 pub use incoming::Incoming;
+pub use remote::{Access, Fetched, RemoteError, RemoteLogin, RemoteRef};
 pub use repository::{Repositories, RepositoryError};
 pub use service::{GitChild, GitProtocol, Service, SpawnError, SpawnOptions};
 pub use source::{Source, SourceError, SourceLimits, SourceReport};

@@ -9,6 +9,7 @@ use std::{
 };
 
 use autostack_domain::{AppName, CommitId, RefName};
+use nix::unistd::syncfs;
 
 use crate::{libgit, quarantine};
 
@@ -52,6 +53,16 @@ pub enum RepositoryError {
         name: String,
         /// Why.
         source: git2::Error,
+    },
+    /// A ref names something else than was expected, or cannot be moved.
+    #[error("{name} of app {app} cannot be moved")]
+    MoveRef {
+        /// The app.
+        app: AppName,
+        /// The ref.
+        name: RefName,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// HEAD cannot be written.
     #[error("HEAD of app {app} cannot be set to {name}")]
@@ -139,6 +150,30 @@ impl Repositories {
             }
         });
         found.map_err(|source| RepositoryError::ReadRef { app: app.clone(), name: name.to_string(), source })
+    }
+
+    /// Moves a ref from `old`, null for none, to `new`, durably. One that names something else by now stays.
+    pub fn move_ref(
+        &self,
+        app: &AppName,
+        name: &RefName,
+        old: &CommitId,
+        new: &CommitId,
+    ) -> Result<(), RepositoryError> {
+        let path = self.path(app);
+        let moved = || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            libgit::init()?;
+            let repository = git2::Repository::open_bare(&path)?;
+            let id = git2::Oid::from_str(new.as_str())?;
+            if old.is_null() {
+                repository.reference(name.as_str(), id, false, "autostack")?;
+            } else {
+                let expected = git2::Oid::from_str(old.as_str())?;
+                repository.reference_matching(name.as_str(), id, true, expected, "autostack")?;
+            }
+            Ok(syncfs(fs::File::open(&path)?)?)
+        };
+        moved().map_err(|source| RepositoryError::MoveRef { app: app.clone(), name: name.clone(), source })
     }
 
     /// Makes HEAD name a branch, which is what a clone checks out.
