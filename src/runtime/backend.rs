@@ -8,7 +8,7 @@ use autostack_engine::EngineError;
 use autostack_logs::BuildLog;
 use tokio_util::sync::CancellationToken;
 
-use crate::exec::{ExecRequest, ExecSession};
+use crate::exec::{ExecRequest, ExecSession, TerminalSize};
 
 /// What runs instances.
 ///
@@ -90,6 +90,19 @@ pub trait Backend: Send + Sync {
         let _all_hold = spec;
         Vec::new()
     }
+
+    /// Runs the program of `spec` in an instance of its own that somebody talks to: in a terminal of this size, or by
+    /// pipes. Its environment is that of the spec, without a `PORT` that does not stand there. Returns once it has
+    /// been executed. It ends with the session and with the agent, however the agent ends, and everything that it
+    /// started ends with it; it is never listed, and its output is in no log.
+    ///
+    /// # Errors
+    /// [`RuntimeError::AlreadyExists`], or what stood in the way of starting it.
+    async fn attach(
+        &self,
+        spec: &InstanceSpec,
+        terminal: Option<TerminalSize>,
+    ) -> Result<ExecSession, RuntimeError>;
 
     /// Asks what the backend stands on whether it answers at all; one that stands on nothing always does.
     ///

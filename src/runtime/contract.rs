@@ -3,6 +3,7 @@
 //!
 //! [`runtime_contract!`]: crate::runtime_contract
 
+mod attached;
 mod beside;
 
 use std::{
@@ -23,6 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, InstanceState, RuntimeError};
 
+pub use attached::{
+    attach_copies_its_input_until_it_ends, attach_has_a_terminal_of_the_size_that_it_is_given,
+    attach_has_the_environment_of_its_spec, attach_is_interrupted_by_a_key, attach_needs_an_id_of_its_own,
+    attach_tells_output_and_exit, attach_that_is_dropped_leaves_nothing, attach_waits_for_a_slow_reader,
+};
 pub use beside::{
     Aside, exec_and_stats_need_a_running_instance, exec_copies_its_input_until_it_ends,
     exec_ends_with_its_instance, exec_has_a_terminal_of_the_size_that_it_is_given,
@@ -126,6 +132,14 @@ macro_rules! runtime_contract {
             exec_ends_with_its_instance
             exec_waits_for_a_slow_reader
             stats_grow_with_what_is_used
+            attach_tells_output_and_exit
+            attach_copies_its_input_until_it_ends
+            attach_needs_an_id_of_its_own
+            attach_has_the_environment_of_its_spec
+            attach_has_a_terminal_of_the_size_that_it_is_given
+            attach_is_interrupted_by_a_key
+            attach_that_is_dropped_leaves_nothing
+            attach_waits_for_a_slow_reader
         );
     };
     (@ $subject:expr; $($case:ident)*) => {

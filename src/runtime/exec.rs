@@ -1,4 +1,5 @@
-//! A command beside a running instance: what is asked, and the session that every backend gives back.
+//! A command that somebody talks to, beside a running instance or in one of its own: what is asked, and the session
+//! that every backend gives back.
 
 use autostack_domain::{EnvMap, Exit};
 use autostack_logs::OutputStream;
@@ -28,7 +29,7 @@ pub struct TerminalSize {
     pub rows: u16,
 }
 
-/// A command that runs beside an instance. Dropping it ends the command and everything that it started.
+/// A command that somebody talks to. Dropping it ends the command and everything that it started.
 #[derive(Debug)]
 pub struct ExecSession {
     stdin: Option<mpsc::Sender<Bytes>>,
@@ -62,10 +63,10 @@ impl ExecSession {
     pub const PIECES_MAX: usize = 16;
 
     /// A session and the side of it that a backend keeps.
-    pub fn new(request: &ExecRequest) -> (Self, ExecEnds) {
+    pub fn new(terminal: Option<TerminalSize>) -> (Self, ExecEnds) {
         let (stdin, stdin_receiver) = mpsc::channel(Self::PIECES_MAX);
         let (output_sender, output) = mpsc::channel(Self::PIECES_MAX);
-        let (size, size_receiver) = watch::channel(request.terminal);
+        let (size, size_receiver) = watch::channel(terminal);
         let (exit_sender, exit) = oneshot::channel();
         let end = CancellationToken::new();
         let ends = ExecEnds {

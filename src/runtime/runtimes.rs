@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::{Backend, LocalBackend, Observed, RuntimeError, Started, Usage},
-    exec::{ExecRequest, ExecSession},
+    exec::{ExecRequest, ExecSession, TerminalSize},
 };
 
 /// Pause between two looks whether an engine that is away has come back.
@@ -144,6 +144,14 @@ impl Backend for Runtimes {
             // It will not start at all.
             Err(_no_engine) => Vec::new(),
         }
+    }
+
+    async fn attach(
+        &self,
+        spec: &InstanceSpec,
+        terminal: Option<TerminalSize>,
+    ) -> Result<ExecSession, RuntimeError> {
+        self.of_program(spec)?.attach(spec, terminal).await
     }
 
     async fn ping(&self) -> Result<(), RuntimeError> {

@@ -26,7 +26,8 @@ use autostack_git::Repositories;
 use autostack_logs::{BuildLog, Filter, LogLimits, Logs};
 use autostack_proxy::{Proxy, ProxyLimits};
 use autostack_runtime::{
-    Backend, ExecRequest, ExecSession, MemoryBackend, Observed, RuntimeError, Runtimes, Started, Usage,
+    Backend, ExecRequest, ExecSession, MemoryBackend, Observed, RuntimeError, Runtimes, Started,
+    TerminalSize, Usage,
 };
 use autostack_store::Store;
 use tokio::sync::Notify;
@@ -115,6 +116,14 @@ impl Backend for Engine {
 
     async fn exec(&self, id: &InstanceId, request: ExecRequest) -> Result<ExecSession, RuntimeError> {
         self.reached()?.exec(id, request).await
+    }
+
+    async fn attach(
+        &self,
+        spec: &InstanceSpec,
+        terminal: Option<TerminalSize>,
+    ) -> Result<ExecSession, RuntimeError> {
+        self.reached()?.attach(spec, terminal).await
     }
 
     async fn ping(&self) -> Result<(), RuntimeError> {

@@ -77,15 +77,15 @@ impl Aside {
     }
 }
 
-const SMALL: TerminalSize = TerminalSize { columns: 80, rows: 24 };
-const LARGE: TerminalSize = TerminalSize { columns: 100, rows: 40 };
+pub(super) const SMALL: TerminalSize = TerminalSize { columns: 80, rows: 24 };
+pub(super) const LARGE: TerminalSize = TerminalSize { columns: 100, rows: 40 };
 
 fn request(subject: &dyn Subject, does: &Aside) -> ExecRequest {
     ExecRequest { command: subject.command(does), ..ExecRequest::default() }
 }
 
 /// Reads until its output holds this text; gives all of it.
-async fn said(session: &mut ExecSession, wanted: &str) -> Result<String, String> {
+pub(super) async fn said(session: &mut ExecSession, wanted: &str) -> Result<String, String> {
     let mut found = String::new();
     let reading = async {
         while !found.contains(wanted) {
@@ -101,8 +101,11 @@ async fn said(session: &mut ExecSession, wanted: &str) -> Result<String, String>
     }
 }
 
+/// Standard output, standard error, and the end of a command.
+pub(super) type Said = (Vec<u8>, Vec<u8>, Exit);
+
 /// Its whole output, and how it ended.
-async fn all(mut session: ExecSession) -> Result<(Vec<u8>, Vec<u8>, Exit), Box<dyn std::error::Error>> {
+pub(super) async fn all(mut session: ExecSession) -> Result<Said, Box<dyn std::error::Error>> {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let reading = async {
         while let Some((stream, piece)) = session.output().await {

@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    attach,
     container::Container,
     create::ImageProgram,
     exec,
@@ -35,7 +36,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, Observed, RuntimeError, Started, Usage},
-    exec::{ExecRequest, ExecSession},
+    exec::{ExecRequest, ExecSession, TerminalSize},
     ports::{PortClaim, Ports},
 };
 
@@ -216,6 +217,20 @@ impl Backend for DockerBackend {
         ];
         let missing = rows.into_iter().filter(|(_, is_missing)| *is_missing);
         missing.map(|(limit, _)| format!("{limit} cannot be enforced by the container engine here")).collect()
+    }
+
+    async fn attach(
+        &self,
+        spec: &InstanceSpec,
+        terminal: Option<TerminalSize>,
+    ) -> Result<ExecSession, RuntimeError> {
+        let (inner, spec) = (Arc::clone(&self.inner), spec.clone());
+        let (reply, answer) = oneshot::channel();
+        self.inner.tasks.spawn("start one-off", async move {
+            // A session that nobody takes ends as one that is dropped.
+            let _ = reply.send(attach::attach(inner, spec, terminal).await);
+        });
+        answer.await.unwrap_or(Err(RuntimeError::Interrupted { operation: "attach" }))
     }
 
     async fn ping(&self) -> Result<(), RuntimeError> {

@@ -14,6 +14,7 @@ use autostack_engine::{
 use super::{
     labels::{PORT, Purpose, labels_of},
     options::ContainerLimits,
+    talk::sized,
 };
 use crate::{backend::RuntimeError, process::shares};
 
@@ -50,6 +51,15 @@ fn patient(line: &str) -> String {
     format!("trap 'exit 143' TERM\n{line}")
 }
 
+/// How somebody talks to a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Talk {
+    /// By its standard input and its two outputs.
+    Pipes,
+    /// By a terminal.
+    Terminal,
+}
+
 /// A container to be made.
 #[derive(Debug)]
 pub(super) struct Recipe<'a> {
@@ -60,6 +70,8 @@ pub(super) struct Recipe<'a> {
     pub(super) network: String,
     /// The port of loopback that leads to the program's own.
     pub(super) published: Option<u16>,
+    /// Where somebody talks to it: how.
+    pub(super) talk: Option<Talk>,
 }
 
 /// The parts of [`Program::Image`].
@@ -98,7 +110,13 @@ impl Recipe<'_> {
             return Err(RuntimeError::Storage { id: self.spec.id.clone(), why: why.to_owned() });
         }
         let port = format!("{}/tcp", program.port);
-        let line = program.command.map(|line| vec!["/bin/sh".to_owned(), "-c".to_owned(), patient(line)]);
+        let line = program.command.map(|line| match self.talk {
+            // It is killed when nobody talks to it any more, whatever it is at.
+            Some(Talk::Pipes) => line.to_owned(),
+            Some(Talk::Terminal) => sized(line),
+            None => patient(line),
+        });
+        let line = line.map(|line| vec!["/bin/sh".to_owned(), "-c".to_owned(), line]);
         Ok(ContainerCreateBody {
             image: Some(program.image.to_string()),
             // An entry point of ours drops the command of the image, too.
@@ -112,6 +130,12 @@ impl Recipe<'_> {
                 ..HealthConfig::default()
             }),
             host_config: Some(self.host_config(about, &port)),
+            attach_stdin: self.talk.map(|_| true),
+            attach_stdout: self.talk.map(|_| true),
+            attach_stderr: self.talk.map(|_| true),
+            open_stdin: self.talk.map(|_| true),
+            stdin_once: self.talk.map(|_| true),
+            tty: self.talk.map(|talk| talk == Talk::Terminal),
             ..ContainerCreateBody::default()
         })
     }

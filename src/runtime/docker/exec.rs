@@ -6,16 +6,12 @@ use autostack_base::error_chain;
 use autostack_domain::Exit;
 use autostack_engine::{
     EngineError,
-    bollard::{
-        exec::ResizeExecOptions,
-        models::{ExecConfig, ExecInspectResponse},
-    },
+    bollard::models::{ExecConfig, ExecInspectResponse},
 };
 use autostack_logs::OutputStream;
 use bytes::Bytes;
 use tokio::{
-    io::AsyncWriteExt,
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -27,10 +23,11 @@ use super::{
     host,
     instance::Instance,
     refusal::not_found_or,
+    talk::{self, Terminal, sized},
 };
 use crate::{
     backend::RuntimeError,
-    exec::{ExecEnds, ExecRequest, ExecSession, TerminalSize},
+    exec::{ExecEnds, ExecRequest, ExecSession},
 };
 
 /// The variable that marks a command and all that it starts.
@@ -65,8 +62,9 @@ pub(super) async fn exec(
         })?;
         env.push(format!("{name}={value}"));
     }
-    let command = ["/bin/sh", "-c", &request.command].map(str::to_owned).to_vec();
     let is_terminal = request.terminal.is_some();
+    let line = if is_terminal { sized(&request.command) } else { request.command.clone() };
+    let command = vec!["/bin/sh".to_owned(), "-c".to_owned(), line];
     let config = ExecConfig {
         attach_stdin: Some(true),
         attach_stdout: Some(true),
@@ -78,7 +76,7 @@ pub(super) async fn exec(
     };
     let exec = make(inner, &instance, config).await?;
     let (input, output) = begin(inner, &instance, &exec, is_terminal).await?;
-    let (session, ends) = ExecSession::new(&request);
+    let (session, ends) = ExecSession::new(request.terminal);
     let running = Running { inner: Arc::clone(inner), instance, exec, mark };
     inner.tasks.spawn("exec", running.accompany(input, output, ends));
     Ok(session)
@@ -193,10 +191,11 @@ impl Running {
         let ExecEnds { stdin, output: pieces, size, exit, end } = ends;
         let over = CancellationToken::new();
         let is_terminal = size.borrow().is_some();
-        self.inner.tasks.spawn("feed exec", feed(stdin, input, is_terminal, over.clone()));
+        self.inner.tasks.spawn("feed exec", talk::feed(stdin, input, is_terminal, over.clone()));
+        let terminal = Terminal::OfExec(self.exec.clone());
         self.inner
             .tasks
-            .spawn("resize exec", resize(Arc::clone(&self.inner), self.exec.clone(), size, over.clone()));
+            .spawn("resize exec", talk::resize(Arc::clone(&self.inner), terminal, size, over.clone()));
         let stop = self.inner.tasks.shutdown_token();
         let has_ended = tokio::select! {
             () = end.cancelled() => false,
@@ -289,63 +288,4 @@ pub(super) async fn kill_inside(inner: &Inner, instance: &Instance, mark: &str) 
         Err(error) => error_chain(error),
     };
     tracing::warn!(instance = %instance.spec.id, trouble, "a command beside it may have left processes");
-}
-
-/// Writes what comes to the input of a command, and ends it.
-async fn feed(
-    mut stdin: mpsc::Receiver<Bytes>,
-    mut input: Input,
-    is_terminal: bool,
-    over: CancellationToken,
-) {
-    let feeding = async {
-        while let Some(bytes) = stdin.recv().await {
-            if input.write_all(&bytes).await.is_err() {
-                return;
-            }
-        }
-        // The end of a terminal's input is a byte like any other, for a person to send.
-        if !is_terminal {
-            let _ = input.shutdown().await;
-        }
-        over.cancelled().await;
-    };
-    tokio::select! {
-        () = over.cancelled() => {}
-        () = feeding => {}
-    }
-}
-
-/// Gives the terminal of a command the size that is wanted now, the first one included.
-async fn resize(
-    inner: Arc<Inner>,
-    exec: String,
-    mut size: watch::Receiver<Option<TerminalSize>>,
-    over: CancellationToken,
-) {
-    /// The terminal is there a moment after the command was started.
-    const TRIES: usize = 20;
-    const PAUSE: Duration = Duration::from_millis(50);
-    let resizing = async {
-        loop {
-            let Some(TerminalSize { columns, rows }) = *size.borrow_and_update() else { return };
-            let options = ResizeExecOptions { height: rows, width: columns };
-            for _ in 0..TRIES {
-                let resized = inner
-                    .engine
-                    .call("resize the terminal", async |docker| docker.resize_exec(&exec, options).await);
-                match resized.await {
-                    Ok(()) => break,
-                    Err(_) => sleep(PAUSE).await,
-                }
-            }
-            if size.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = over.cancelled() => {}
-        () = resizing => {}
-    }
 }

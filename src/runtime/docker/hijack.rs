@@ -1,4 +1,4 @@
-//! The raw stream of a command beside an instance, on a connection of its own.
+//! The raw stream of a command that somebody talks to, on a connection of its own.
 //!
 //! The client library takes the output of a terminal for framed whenever its first byte is small, which a program's
 //! may well be; here it is known which of the two it is.
@@ -52,17 +52,44 @@ pub(super) async fn start(
     exec: &str,
     is_terminal: bool,
 ) -> Result<(Input, Output), EngineError> {
-    let within = autostack_engine::CALL_TIMEOUT;
-    let elapsed = |_| EngineError::TimedOut { operation: OPERATION, within };
-    timeout(within, begin(engine, exec, is_terminal)).await.map_err(elapsed)?
+    let body = format!("{{\"Detach\":false,\"Tty\":{is_terminal}}}");
+    take_over(engine, &format!("exec/{exec}/start"), &body, is_terminal).await
 }
 
-async fn begin(engine: &Engine, exec: &str, is_terminal: bool) -> Result<(Input, Output), EngineError> {
+/// Takes the streams of a container, which need not run yet: then nothing of what it will say is lost.
+///
+/// # Errors
+/// What the engine said, or that it went away.
+pub(super) async fn attach(
+    engine: &Engine,
+    container: &str,
+    is_terminal: bool,
+) -> Result<(Input, Output), EngineError> {
+    let path = format!("containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1");
+    take_over(engine, &path, "", is_terminal).await
+}
+
+async fn take_over(
+    engine: &Engine,
+    path: &str,
+    body: &str,
+    is_terminal: bool,
+) -> Result<(Input, Output), EngineError> {
+    let within = autostack_engine::CALL_TIMEOUT;
+    let elapsed = |_| EngineError::TimedOut { operation: OPERATION, within };
+    timeout(within, begin(engine, path, body, is_terminal)).await.map_err(elapsed)?
+}
+
+async fn begin(
+    engine: &Engine,
+    path: &str,
+    body: &str,
+    is_terminal: bool,
+) -> Result<(Input, Output), EngineError> {
     let gone = |error: io::Error| EngineError::Gone { operation: OPERATION, evidence: error.to_string() };
     let mut connection = connect(engine.host()).await.map_err(gone)?;
-    let body = format!("{{\"Detach\":false,\"Tty\":{is_terminal}}}");
     let head = format!(
-        "POST /{VERSION}/exec/{exec}/start HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+        "POST /{VERSION}/{path} HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );

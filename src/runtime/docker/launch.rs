@@ -13,7 +13,8 @@ use autostack_engine::{
 use super::{
     backend::Inner,
     container::{Container, inspect},
-    create::{ImageProgram, Recipe},
+    create::{ImageProgram, Recipe, Talk},
+    hijack::{self, Input, Output},
     instance,
     labels::{Purpose, container_name},
     refusal::{is_network_gone, no_shell, refusal},
@@ -30,11 +31,42 @@ pub(super) async fn launch(
     purpose: Purpose,
     published: Option<u16>,
 ) -> Result<Container, RuntimeError> {
-    match attempt(inner, spec, purpose, published).await {
+    let wanted = Wanted { spec, purpose, published, talk: None };
+    launch_as(inner, &wanted).await.map(|(container, _nobody_talks)| container)
+}
+
+/// The same for a program that somebody talks to, whose streams are taken before it says anything.
+///
+/// # Errors
+/// What stood in the way; nothing is left then, or is removed once the engine is back.
+pub(super) async fn launch_attached(
+    inner: &Inner,
+    spec: &InstanceSpec,
+    talk: Talk,
+) -> Result<(Container, Streams), RuntimeError> {
+    let wanted = Wanted { spec, purpose: Purpose::OneOff, published: None, talk: Some(talk) };
+    let (container, streams) = launch_as(inner, &wanted).await?;
+    let streams = streams.ok_or(RuntimeError::Interrupted { operation: "attach" })?;
+    Ok((container, streams))
+}
+
+/// Input and output of a container that somebody talks to.
+type Streams = (Input, Output);
+
+/// What a container is to be.
+struct Wanted<'a> {
+    spec: &'a InstanceSpec,
+    purpose: Purpose,
+    published: Option<u16>,
+    talk: Option<Talk>,
+}
+
+async fn launch_as(inner: &Inner, wanted: &Wanted<'_>) -> Result<(Container, Option<Streams>), RuntimeError> {
+    match attempt(inner, wanted).await {
         // Somebody removed it between our look at it and its use.
         Err(Trouble::NetworkGone) => {
-            inner.networks.forget(&spec.app).await;
-            attempt(inner, spec, purpose, published).await
+            inner.networks.forget(&wanted.spec.app).await;
+            attempt(inner, wanted).await
         }
         launched => launched,
     }
@@ -56,21 +88,17 @@ enum Trouble {
     Refused(RuntimeError),
 }
 
-async fn attempt(
-    inner: &Inner,
-    spec: &InstanceSpec,
-    purpose: Purpose,
-    published: Option<u16>,
-) -> Result<Container, Trouble> {
+async fn attempt(inner: &Inner, wanted: &Wanted<'_>) -> Result<(Container, Option<Streams>), Trouble> {
+    let Wanted { spec, purpose, published, talk } = *wanted;
     let about =
         inner.engine.about().await.map_err(|error| sorted(spec, "reach the container engine", error))?;
     let lease = inner.networks.lease(&spec.app).await;
     let lease = lease.map_err(|error| sorted(spec, "make the app's network", error))?;
-    let recipe =
-        Recipe { spec, purpose, limits: (inner.options.limits)(), network: lease.id().to_owned(), published };
+    let (limits, network) = ((inner.options.limits)(), lease.id().to_owned());
+    let recipe = Recipe { spec, purpose, limits, network, published, talk };
     let body = recipe.body(&inner.engine, &about).map_err(Trouble::Refused)?;
     let launched = match create(inner, spec, body).await {
-        Ok(container) => start(inner, spec, &container).await,
+        Ok(container) => start(inner, spec, &container, talk).await,
         Err(trouble @ Trouble::Refused(RuntimeError::AlreadyExists { .. })) => return Err(trouble),
         Err(trouble) => Err(trouble),
     };
@@ -98,15 +126,27 @@ async fn create(inner: &Inner, spec: &InstanceSpec, body: ContainerCreateBody) -
     Ok(made.await.map_err(|error| sorted(spec, "make the container", error))?.id)
 }
 
-async fn start(inner: &Inner, spec: &InstanceSpec, container: &str) -> Result<Container, Trouble> {
+async fn start(
+    inner: &Inner,
+    spec: &InstanceSpec,
+    container: &str,
+    talk: Option<Talk>,
+) -> Result<(Container, Option<Streams>), Trouble> {
     let failed = |error| sorted(spec, "start the container", error);
     check_shell(inner, spec, container).await?;
+    let streams = match talk {
+        Some(talk) => {
+            let is_terminal = talk == Talk::Terminal;
+            Some(hijack::attach(&inner.engine, container, is_terminal).await.map_err(failed)?)
+        }
+        None => None,
+    };
     let options = None::<StartContainerOptions>;
     let started = inner
         .engine
         .call("start the container", async |docker| docker.start_container(container, options).await);
     started.await.map_err(failed)?;
-    Ok(Container::read(&inspect(&inner.engine, container).await.map_err(failed)?))
+    Ok((Container::read(&inspect(&inner.engine, container).await.map_err(failed)?), streams))
 }
 
 /// The init process would say that there is no shell only in the log, after a start that seemed to have worked.

@@ -18,13 +18,16 @@
 //! | `link`, `reconcile` | whether the engine is there; one look at everything of ours |
 //! | `follow`, `output` | the task beside each instance: its output, every line once, and its end |
 //! | `one_off` | a command that runs once |
-//! | `exec`, `hijack` | a command beside an instance |
+//! | `exec` | a command beside an instance that somebody talks to |
+//! | `attach` | one in a container of its own |
+//! | `talk`, `hijack` | what both have: input, size of the terminal, raw streams |
 //! | `sockets`, `stats`, `host` | what an instance listens on and uses, by what this host shows |
 //!
 //! Invariants: a container is touched only if its name and its labels say that this agent made it; whoever makes one
 //! removes it again or finds it at the next look; events only ever ask for a look, so one that is lost does no harm;
 //! what is said of an instance's end is said after its last line is in the log.
 
+mod attach;
 mod backend;
 mod container;
 mod create;
@@ -45,6 +48,7 @@ mod reconcile;
 mod refusal;
 mod sockets;
 mod stats;
+mod talk;
 
 pub use backend::DockerBackend;
 pub use options::{ContainerLimits, DockerOptions};

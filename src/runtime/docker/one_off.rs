@@ -105,7 +105,7 @@ async fn move_output(inner: &Inner, container: &str, stdout: BuildLog) -> Result
 }
 
 /// How a container ended whose output has: that may be known a moment later.
-async fn exit(inner: &Inner, container: &str) -> Result<Exit, RuntimeError> {
+pub(super) async fn exit(inner: &Inner, container: &str) -> Result<Exit, RuntimeError> {
     const OPERATION: &str = "look at the container";
     loop {
         match inspect(&inner.engine, container).await {

@@ -1,7 +1,7 @@
 //! [`MemoryBackend`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, InstanceState, LocalBackend, Observed, RuntimeError, Started, Usage},
-    exec::{ExecRequest, ExecSession},
+    exec::{ExecRequest, ExecSession, TerminalSize},
 };
 
 /// Keeps the contract without a process. A command that has no script is [`Program::server`].
@@ -38,14 +38,23 @@ pub struct MemoryBackend {
     tasks: Tasks,
     scripts: Mutex<HashMap<String, Program>>,
     instances: Mutex<BTreeMap<InstanceId, Instance>>,
-    /// Commands that run beside instances.
+    /// Commands that somebody talks to.
     commands: Arc<AtomicUsize>,
+    /// The ids of those that have an instance of their own.
+    attached: Arc<Mutex<HashSet<InstanceId>>>,
 }
 
 impl MemoryBackend {
     /// A backend without instances.
     pub fn new(logs: Logs, tasks: Tasks) -> Self {
-        Self { logs, tasks, scripts: Mutex::default(), instances: Mutex::default(), commands: Arc::default() }
+        Self {
+            logs,
+            tasks,
+            scripts: Mutex::default(),
+            instances: Mutex::default(),
+            commands: Arc::default(),
+            attached: Arc::default(),
+        }
     }
 
     /// Says what a command line does, from its next start on.
@@ -53,7 +62,7 @@ impl MemoryBackend {
         locked(&self.scripts).insert(command.to_owned(), program);
     }
 
-    /// How many commands run beside instances now.
+    /// How many commands run now that somebody talks to.
     pub fn commands(&self) -> usize {
         self.commands.load(Ordering::SeqCst)
     }
@@ -193,9 +202,29 @@ impl Backend for MemoryBackend {
             return Err(RuntimeError::Start { id: id.clone(), why });
         }
         env.extend(&request.env);
-        let (session, ends) = ExecSession::new(&request);
-        let command = exec::live(program, env, ends, exit, Counted::one(&self.commands));
+        let (session, ends) = ExecSession::new(request.terminal);
+        let command = exec::live(program, env, ends, Some(exit), Counted::one(&self.commands));
         self.tasks.spawn("memory command", command);
+        Ok(session)
+    }
+
+    async fn attach(
+        &self,
+        spec: &InstanceSpec,
+        terminal: Option<TerminalSize>,
+    ) -> Result<ExecSession, RuntimeError> {
+        let program = self.program(spec.program.command().unwrap_or_default());
+        if let Some(why) = program.refuses {
+            return Err(RuntimeError::Start { id: spec.id.clone(), why });
+        }
+        let place = Place::take(&self.attached, &spec.id);
+        let place = place.ok_or_else(|| RuntimeError::AlreadyExists { id: spec.id.clone() })?;
+        let (session, ends) = ExecSession::new(terminal);
+        let (env, counted) = (spec.env.clone(), Counted::one(&self.commands));
+        self.tasks.spawn("memory one-off", async move {
+            exec::live(program, env, ends, None, counted).await;
+            drop(place);
+        });
         Ok(session)
     }
 }
@@ -240,6 +269,25 @@ impl Sockets {
         };
         let listening = listener.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
         Ok(Self { endpoint, listening, listener, held })
+    }
+}
+
+/// The id of a one-off, until it has ended.
+struct Place {
+    taken: Arc<Mutex<HashSet<InstanceId>>>,
+    id: InstanceId,
+}
+
+impl Place {
+    fn take(taken: &Arc<Mutex<HashSet<InstanceId>>>, id: &InstanceId) -> Option<Self> {
+        let is_free = locked(taken).insert(id.clone());
+        is_free.then(|| Self { taken: Arc::clone(taken), id: id.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        locked(&self.taken).remove(&self.id);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A scripted command beside an instance.
+//! A scripted command that somebody talks to.
 
 use std::sync::{
     Arc,
@@ -33,20 +33,26 @@ impl Drop for Counted {
     }
 }
 
-/// Goes with a command to its end, which is also the end of its instance or of its session.
+/// Goes with a command to its end, which is also the end of its session, and of the instance that it runs beside.
 pub(super) async fn live(
     program: Program,
     env: EnvMap,
     ends: ExecEnds,
-    mut instance: watch::Receiver<Option<Exit>>,
+    instance: Option<watch::Receiver<Option<Exit>>>,
     counted: Counted,
 ) {
     let ExecEnds { stdin, output, size, exit, end } = ends;
     let mut command = Command { env, stdin, output, size };
+    let instance_ended = async {
+        match instance {
+            Some(mut instance) => drop(instance.wait_for(Option::is_some).await),
+            None => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         ended = command.run(&program) => ended,
         () = end.cancelled() => Exit::Signal(15),
-        _ = instance.wait_for(Option::is_some) => Exit::Signal(15),
+        () = instance_ended => Exit::Signal(15),
     };
     drop((command, counted));
     let _ = exit.send(Ok(ended));
@@ -99,6 +105,8 @@ impl Command {
     }
 
     async fn say(&self, stream: OutputStream, bytes: impl Into<Bytes>) {
+        // A terminal is one stream.
+        let stream = if self.size.borrow().is_some() { OutputStream::Stdout } else { stream };
         let mut bytes = bytes.into();
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(ExecSession::PIECE_BYTES_MAX));

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, LocalBackend, Observed, RuntimeError, Started, Usage},
-    exec::{ExecRequest, ExecSession},
+    exec::{ExecRequest, ExecSession, TerminalSize},
     ports::{PortClaim, Ports},
 };
 
@@ -205,6 +205,20 @@ impl Backend for ProcessBackend {
             let _ = reply.send(inner.exec(instance, &request).await);
         });
         answer.await.unwrap_or(Err(RuntimeError::Interrupted { operation: "exec" }))
+    }
+
+    async fn attach(
+        &self,
+        spec: &InstanceSpec,
+        terminal: Option<TerminalSize>,
+    ) -> Result<ExecSession, RuntimeError> {
+        let (inner, spec) = (Arc::clone(&self.inner), spec.clone());
+        let (reply, answer) = oneshot::channel();
+        self.inner.tasks.spawn("start one-off", async move {
+            // A session that nobody takes ends as one that is dropped.
+            let _ = reply.send(inner.attach(spec, terminal).await);
+        });
+        answer.await.unwrap_or(Err(RuntimeError::Interrupted { operation: "attach" }))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What ends with the agent: a command that runs once, and one beside an instance.
+//! What ends with the agent: a command that runs once, and one that somebody talks to.
 
 use std::{future::Future, sync::Arc};
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     backend::RuntimeError,
-    exec::{ExecEnds, ExecRequest, ExecSession},
+    exec::{ExecEnds, ExecRequest, ExecSession, TerminalSize},
 };
 
 /// What a program that knows no terminal is told that it has, as container engines do.
@@ -87,17 +87,39 @@ impl Inner {
             return Err(RuntimeError::NotRunning { id: instance.spec.id.clone() });
         }
         let launch = self.beside(&instance, request);
+        self.talk(launch, request.terminal, Some(Neighbour { instance, _place: place })).await
+    }
+
+    /// Starts the program of a spec with somebody at its input and output; a task of its own goes with it to its end.
+    pub(super) async fn attach(
+        self: Arc<Self>,
+        mut spec: InstanceSpec,
+        terminal: Option<TerminalSize>,
+    ) -> Result<ExecSession, RuntimeError> {
+        if terminal.is_some() && spec.env.get("TERM").is_none() {
+            spec.env.put("TERM", TERM);
+        }
+        let launch = self.launch(Kind::Exec { terminal: terminal.is_some() }, spec, None);
+        self.talk(launch, terminal, None).await
+    }
+
+    async fn talk(
+        self: Arc<Self>,
+        launch: Launch,
+        terminal: Option<TerminalSize>,
+        beside: Option<Neighbour>,
+    ) -> Result<ExecSession, RuntimeError> {
         let id = launch.spec.id.clone();
         let dir = InstanceDir::of(&self.dir, &id);
-        let (wires, stdio) = Wires::make(request.terminal)?;
+        let (wires, stdio) = Wires::make(terminal)?;
         let (mut spawned, _) = self.spawn(&dir, launch, Some(stdio)).await?;
         if let Err(error) = launch::ready(&mut spawned, &id).await {
             self.undo(spawned, &dir, &id).await;
             return Err(error);
         }
         let (shim, lifeline) = self.handle(spawned, &dir, &id).await?;
-        let (session, ends) = ExecSession::new(request);
-        let command = Beside { id, dir, shim, instance, _lifeline: lifeline, _place: place };
+        let (session, ends) = ExecSession::new(terminal);
+        let command = Command { id, dir, shim, beside, _lifeline: lifeline };
         let tasks = self.tasks.clone();
         tasks.spawn("follow command", async move { command.follow(&self, wires, ends).await });
         Ok(session)
@@ -167,18 +189,32 @@ impl Inner {
 
 type Lifeline = Option<std::os::unix::net::UnixStream>;
 
-/// A command that runs beside an instance.
-struct Beside {
-    id: InstanceId,
-    dir: InstanceDir,
-    shim: Arc<AsyncFd<PidFd>>,
+/// The instance that a command runs beside.
+struct Neighbour {
     instance: Arc<Instance>,
-    _lifeline: Lifeline,
     /// A stop of the instance waits until this is given back.
     _place: TaskTrackerToken,
 }
 
-impl Beside {
+impl Neighbour {
+    async fn ends(&self) {
+        tokio::select! {
+            () = self.instance.stopping.cancelled() => {}
+            _ = self.instance.ended() => {}
+        }
+    }
+}
+
+/// A command that somebody talks to.
+struct Command {
+    id: InstanceId,
+    dir: InstanceDir,
+    shim: Arc<AsyncFd<PidFd>>,
+    beside: Option<Neighbour>,
+    _lifeline: Lifeline,
+}
+
+impl Command {
     /// Goes with it until nothing of it is left and all that it said was taken.
     async fn follow(self, inner: &Inner, wires: Wires, ends: ExecEnds) {
         let ExecEnds { stdin, output, size, exit, end } = ends;
@@ -197,7 +233,7 @@ impl Beside {
 
     /// Until no process and no file of it is left.
     async fn live(self, inner: &Inner, end: &CancellationToken) -> Result<Exit, RuntimeError> {
-        let Self { id, dir, shim, instance, .. } = &self;
+        let Self { id, dir, shim, beside, .. } = &self;
         let follow = Follow {
             id: id.clone(),
             dir: dir.clone(),
@@ -208,10 +244,12 @@ impl Beside {
             tasks: inner.tasks.clone(),
         };
         let told = async {
-            tokio::select! {
-                () = end.cancelled() => {}
-                () = instance.stopping.cancelled() => {}
-                _ = instance.ended() => {}
+            match beside {
+                Some(neighbour) => tokio::select! {
+                    () = end.cancelled() => {}
+                    () = neighbour.ends() => {}
+                },
+                None => end.cancelled().await,
             }
         };
         let ended = inner.follow_until(follow, shim.get_ref(), told).await;

@@ -28,8 +28,8 @@ pub(crate) enum Kind {
     Instance,
     /// A command that somebody waits for: ends with the agent.
     OneOff,
-    /// A command beside an instance, which somebody talks to: ends with the agent. It is handed its standard
-    /// descriptors.
+    /// A command that somebody talks to, beside an instance or for itself: ends with the agent. It is handed its
+    /// standard descriptors.
     Exec {
         /// Whether those are a terminal.
         terminal: bool,

@@ -80,6 +80,14 @@ impl Backend for Engine {
         self.reach()?.exec(id, request).await
     }
 
+    async fn attach(
+        &self,
+        spec: &InstanceSpec,
+        terminal: Option<TerminalSize>,
+    ) -> Result<ExecSession, RuntimeError> {
+        self.reach()?.attach(spec, terminal).await
+    }
+
     async fn ping(&self) -> Result<(), RuntimeError> {
         self.reach().map(drop)
     }
