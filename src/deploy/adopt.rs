@@ -136,7 +136,8 @@ impl Deployer {
         observed: &[Observed],
         done: &mut Recovery,
     ) {
-        let mine: Vec<&Observed> = observed.iter().filter(|instance| instance.spec.app == *app).collect();
+        let is_mine = |instance: &&Observed| instance.spec.app == *app && !instance.spec.process.is_run();
+        let mine: Vec<&Observed> = observed.iter().filter(is_mine).collect();
         let seen: Vec<Seen> = mine.iter().map(|instance| seen(instance)).collect();
         let wanted = launch.as_ref().map(|launch| (launch.release.number, &launch.release.formation));
         let mut plan = plan(wanted, &seen);
@@ -206,7 +207,7 @@ async fn answers(instance: &Observed) -> Option<Ready> {
 }
 
 /// The release that is live, with what it takes to start it.
-async fn load_live(parts: &Parts, app: &App) -> Result<Option<Arc<Launchable>>, StoreError> {
+pub(crate) async fn load_live(parts: &Parts, app: &App) -> Result<Option<Arc<Launchable>>, StoreError> {
     let Some(number) = app.current_release else { return Ok(None) };
     let name = app.name.clone();
     let read = move |store: &Store| Ok((store.release(&name, number)?, store.release_config(&name, number)?));

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     launch::Launchable,
+    one_off::Attended,
     owner::{Owner, Request},
     plan::Slot,
 };
@@ -221,12 +222,13 @@ impl Parts {
 pub struct Deployer {
     pub(crate) parts: Arc<Parts>,
     owners: Arc<Mutex<HashMap<AppName, mpsc::Sender<Request>>>>,
+    pub(crate) attended: Arc<Attended>,
 }
 
 impl Deployer {
     /// A deployer without owner tasks yet.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), owners: Arc::default() }
+        Self { parts: Arc::new(parts), owners: Arc::default(), attended: Arc::default() }
     }
 
     /// What it works with.
@@ -284,6 +286,7 @@ impl Deployer {
 
     /// Ends everything that runs for the app, withdraws its route, and ends its owner task.
     pub async fn destroy(&self, app: &AppName) -> Result<(), Failure> {
+        self.end_one_offs(app).await;
         let owner = self.owner(app);
         let ended = ask_owner(&owner, |reply| Request::Destroy { reply }).await;
         let mut owners = self.owners();

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use autostack_domain::{
-    Artifact, EnvMap, Failure, FailureKind, InstanceId, InstanceSpec, ProcessType, Program, Release,
-    ReleaseSource, Stage, env_map::SYSTEM_PATH, release::LaunchEnv, resources::InstanceLimits,
+    Artifact, EnvMap, Failure, FailureKind, InstanceId, InstanceSpec, OneOffNumber, ProcessType, Program,
+    Release, ReleaseSource, Stage, env_map::SYSTEM_PATH, release::LaunchEnv, resources::InstanceLimits,
 };
 use autostack_runtime::{Backend, RuntimeError, Started};
 
@@ -37,6 +37,13 @@ impl Launchable {
     pub(crate) fn instance(&self, slot: &Slot) -> InstanceSpec {
         let command = self.release.processes.get(&slot.process).cloned().flatten();
         self.spec(&slot.process, slot.index, command)
+    }
+
+    /// What the runtime is asked to run beside the formation, with these variables on top of the others.
+    pub(crate) fn beside(&self, number: OneOffNumber, command: Option<String>, env: &EnvMap) -> InstanceSpec {
+        let mut spec = self.spec(&ProcessType::run(), number.0, command);
+        spec.env.extend(env);
+        spec
     }
 
     /// What the runtime is asked to run once, under a process type's name.

@@ -16,6 +16,7 @@
 //! | `probe` | one attempt of one health check |
 //! | `live` | the release that visitors meet: its slots, crashes, restarts |
 //! | `stop` | the end of instances, also when their engine is away |
+//! | [`one_off`] | commands that run once beside the formation |
 //! | [`plan`] | wanted and seen → keep, start, stop; pure |
 //! | `clean` | images that nothing needs any more |
 //! | `recover` | what the agent finishes and undoes when it starts |
@@ -35,6 +36,7 @@ pub mod deployer;
 mod ending;
 mod launch;
 mod live;
+pub mod one_off;
 mod owner;
 mod pipeline;
 pub mod plan;
@@ -48,4 +50,5 @@ mod stories;
 mod workspace;
 
 pub use deployer::{ArchiveBytes, Candidate, Deployer, Input, Job, Parts, Pushed, Site};
+pub use one_off::{Attached, OneOffError, Wanted};
 pub use recover::{Recovery, RecoveryError};

@@ -61,6 +61,7 @@ impl Deployer {
         }
         let apps = parts.store.call(Store::apps).await?;
         self.adopt_all(&apps, &observed, unreachable, &mut done).await;
+        self.recover_one_offs(&observed, &mut done).await?;
         sweep_artifacts(parts, &apps).await?;
         self.sweep_leftovers(&apps).await;
         Ok(done)

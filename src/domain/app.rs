@@ -22,13 +22,13 @@ impl Formation {
     }
 
     /// The formation of a new release: what an operator set wins over what `app.json` asks for, which wins
-    /// over one of each process type. `release` is never part of it.
+    /// over one of each process type. `release` and `run` are never part of it.
     pub fn resolve<'a>(
         processes: impl IntoIterator<Item = &'a ProcessType>,
         set_by_operator: &Formation,
         asked_by_app: &BTreeMap<ProcessType, u32>,
     ) -> Formation {
-        let long_running = processes.into_iter().filter(|process| !process.is_release());
+        let long_running = processes.into_iter().filter(|process| process.is_long_running());
         Formation(
             long_running
                 .map(|process| {

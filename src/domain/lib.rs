@@ -19,6 +19,7 @@
 //! | [`mod@app`], [`app_settings`] | the record of an app, and what its operators set |
 //! | [`release`] | artifact + config + process types, numbered |
 //! | [`instance`] | one running copy of a process type |
+//! | [`one_off`] | a command that runs once beside them |
 //! | [`image`], [`registry`], [`engine_host`] | how images are named and pinned, where they come from, where their engine listens |
 //! | [`health`], [`checks`] | when an instance counts as ready, and how one release replaces another |
 //! | [`resources`], [`storage`] | what an instance may use of the host, and the folders that it sees |
@@ -50,6 +51,7 @@ pub mod instance;
 pub mod limits;
 pub mod lock;
 pub mod names;
+pub mod one_off;
 pub mod permission;
 pub mod procfile;
 pub mod push;
@@ -79,6 +81,7 @@ pub use image::{Digest, ImageReference, ImageTemplate};
 pub use instance::{Exit, InstanceSpec, Program};
 pub use lock::DeployLock;
 pub use names::{AppName, DeploymentId, InstanceId, Invalid, ProcessType, ReleaseNumber, UserId};
+pub use one_off::{OneOff, OneOffNumber};
 pub use push::{CommitId, RefName, RefUpdate};
 pub use registry::{RegistryLogin, RegistryName};
 pub use release::{Artifact, Release, ReleaseSource};

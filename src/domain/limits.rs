@@ -119,3 +119,8 @@ pub const CRON_RUNS_OF_APP_MAX: usize = 8;
 pub const CRON_RUN_SECONDS_MAX: u64 = 24 * 3_600;
 /// Runs of cron tasks of one app whose records are kept; the oldest go first.
 pub const CRON_RUNS_KEPT: usize = 200;
+
+/// One-offs of one app at once, attached and detached together: each is as large as an instance.
+pub const ONE_OFFS_PER_APP_MAX: usize = 16;
+/// Bytes of the command line of a one-off: what an SSH command may hold.
+pub const ONE_OFF_COMMAND_BYTES_MAX: usize = 16 * 1024;

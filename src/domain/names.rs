@@ -169,6 +169,9 @@ impl ProcessType {
     /// The process type that runs once, before the new release starts.
     pub const RELEASE: &'static str = "release";
 
+    /// What one-offs run as. A line of the Procfile that is called so is never part of the formation; it can be run.
+    pub const RUN: &'static str = "run";
+
     /// `web`.
     pub fn web() -> Self {
         Self(Self::WEB.into())
@@ -182,6 +185,21 @@ impl ProcessType {
     /// Whether it runs once at each deployment and is never part of the formation.
     pub fn is_release(&self) -> bool {
         self.0 == Self::RELEASE
+    }
+
+    /// `run`.
+    pub fn run() -> Self {
+        Self(Self::RUN.into())
+    }
+
+    /// Whether it is what one-offs run as.
+    pub fn is_run(&self) -> bool {
+        self.0 == Self::RUN
+    }
+
+    /// Whether it can be part of the formation.
+    pub fn is_long_running(&self) -> bool {
+        !self.is_release() && !self.is_run()
     }
 }
 

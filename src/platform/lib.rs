@@ -17,6 +17,7 @@
 //! | [`fetch`] | `git clone` and `git fetch` |
 //! | [`users`], [`keys`] | users, and the keys that they come with |
 //! | [`members`], [`revoked`] | who may use an app, and what ends when somebody no longer may |
+//! | [`run`] | commands with an app's code and config, beside its instances or in one |
 //! | [`status`] | what the agent says of itself |
 //! | [`error`] | what an operation can answer instead, with its exit code |
 //!
@@ -37,6 +38,7 @@ pub mod members;
 pub mod platform;
 pub mod push;
 pub mod revoked;
+pub mod run;
 pub mod screen;
 pub mod status;
 pub mod users;
@@ -45,6 +47,8 @@ mod disk;
 mod settings;
 
 pub use apps::AppView;
+pub use autostack_deploy::Attached;
+pub use autostack_runtime::{ExecSession, TerminalSize};
 pub use deployments::Outcome;
 pub use error::{ErrorKind, PlatformError};
 pub use events::{EventFeed, EventQuery};
@@ -54,5 +58,6 @@ pub use keys::{KeyView, Keyring};
 pub use members::MemberView;
 pub use platform::{Addresses, HookAccess, Platform};
 pub use push::Push;
+pub use run::{Place, RunRequest};
 pub use screen::Screen;
 pub use status::Status;

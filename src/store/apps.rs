@@ -6,6 +6,7 @@ use redb::WriteTransaction;
 use crate::{
     deployments,
     error::StoreError,
+    one_offs,
     record::first_version,
     rename::check_free,
     store::Store,
@@ -82,6 +83,7 @@ impl Store {
             RELEASES.write(txn)?.remove_range((app, 0)..=(app, u32::MAX))?;
             let mut configs = txn.open_table(RELEASE_CONFIG)?;
             configs.retain_in::<(&str, u32), _>((app, 0)..=(app, u32::MAX), |_, _| false)?;
+            one_offs::remove_all(txn, name)?;
             deployments::remove_all(txn, name)
         })
     }

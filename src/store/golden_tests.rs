@@ -8,8 +8,9 @@
 use std::{collections::BTreeMap, fmt::Debug, fs, path::PathBuf, time::Duration};
 
 use autostack_domain::{
-    App, Artifact, Deployment, DeploymentState, EnvMap, Failure, FailureKind, Formation, Release,
-    ReleaseNumber, ReleaseSource, Source, SshKeyRecord, Stage, StageRecord, UnixMillis, User,
+    App, Artifact, Deployment, DeploymentState, EnvMap, Failure, FailureKind, Formation, InstanceId, OneOff,
+    OneOffNumber, ProcessType, Release, ReleaseNumber, ReleaseSource, Source, SshKeyRecord, Stage,
+    StageRecord, UnixMillis, User,
     health::{CheckKind, HealthCheck, Probe},
     permission::Role,
     release::{LaunchEnv, StaticSite},
@@ -231,4 +232,20 @@ fn golden_deployment() {
         ..deployment("shop", 4)
     };
     check("deployment", &[at_work.as_slice(), &[live], &failed, &[image]].concat());
+}
+
+#[test]
+fn golden_one_off() {
+    let app: autostack_domain::AppName = "shop".parse().unwrap();
+    let one_off = |command: Option<&str>, is_attached| OneOff {
+        app: app.clone(),
+        number: OneOffNumber(3),
+        instance: InstanceId::compose(&app, &ProcessType::run(), 3, 0xbeef),
+        release: ReleaseNumber(7),
+        command: command.map(str::to_owned),
+        started_by: "ada@example.test (laptop)".into(),
+        started_at: UnixMillis(20),
+        is_attached,
+    };
+    check("one_off", &[one_off(Some("rake \"db:migrate\""), true), one_off(None, false)]);
 }

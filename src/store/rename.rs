@@ -9,6 +9,7 @@ use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use crate::{
     apps, deployments,
     error::StoreError,
+    one_offs,
     seal::Belonging,
     store::Store,
     tables::{
@@ -45,6 +46,7 @@ impl Store {
             self.move_logins(txn, old, new)?;
             self.move_releases(txn, old, new)?;
             move_deployments(txn, old, new)?;
+            one_offs::rename(txn, old, new)?;
             Ok(app)
         })
     }

@@ -1,7 +1,7 @@
 //! Every table of the store: its key, its record, and what it is for. To add a table, declare it here and
 //! in [`create_all`]; a change that an older agent would misread raises [`LAYOUT`].
 
-use autostack_domain::{App, Deployment, Release, SshKeyRecord, User, permission::Role};
+use autostack_domain::{App, Deployment, OneOff, Release, SshKeyRecord, User, permission::Role};
 use redb::{TableDefinition, WriteTransaction};
 
 use crate::{error::StoreError, rows::Records};
@@ -19,6 +19,10 @@ pub(crate) const SSH_KEYS: Records<&str, SshKeyRecord> = Records::new("ssh_keys"
 pub(crate) const RELEASES: Records<(&str, u32), Release> = Records::new("releases");
 /// … deployment.
 pub(crate) const DEPLOYMENTS: Records<&str, Deployment> = Records::new("deployments");
+/// … app and number: one-offs that have begun and not ended.
+pub(crate) const ONE_OFFS: Records<(&str, u32), OneOff> = Records::new("one_offs");
+/// … app: the number of its last one-off.
+pub(crate) const ONE_OFF_COUNTS: TableDefinition<&str, u32> = TableDefinition::new("one_off_counts");
 
 // Sealed (`seal.rs`), by …
 /// … app, empty for the host: what its next release gets.
@@ -57,6 +61,8 @@ pub(crate) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
     SSH_KEYS.write(txn)?;
     RELEASES.write(txn)?;
     DEPLOYMENTS.write(txn)?;
+    ONE_OFFS.write(txn)?;
+    txn.open_table(ONE_OFF_COUNTS)?;
     txn.open_table(CONFIG)?;
     txn.open_table(RELEASE_CONFIG)?;
     txn.open_table(REGISTRY_LOGINS)?;
