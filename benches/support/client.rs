@@ -51,9 +51,14 @@ impl Client {
 
     /// `ssh` to a server, with a command for it.
     pub(crate) fn ssh(&self, server: SocketAddr, command: &[&str]) -> Command {
+        self.ssh_as("git", server, command)
+    }
+
+    /// The same as a user of the server's.
+    pub(crate) fn ssh_as(&self, user: &str, server: SocketAddr, command: &[&str]) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.env_clear().env("PATH", SYSTEM_PATH).env("HOME", self.home.path());
-        ssh.args(self.ssh_options()).args(["-p", &server.port().to_string(), "git@127.0.0.1"]);
+        ssh.args(self.ssh_options()).args(["-p", &server.port().to_string(), &format!("{user}@127.0.0.1")]);
         ssh.args(command).stdin(Stdio::null());
         ssh
     }

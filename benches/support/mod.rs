@@ -8,6 +8,7 @@
 //! - `sshd`: OpenSSH's sshd with bare repositories, the peer
 //! - `source`: the repository that is pushed
 //! - `http`: a client that shows every fault, where a library would hide some by trying again
+//! - `visitors`: a steady load of several kinds
 //! - `figures`: medians, the table, the verdict
 //!
 //! Everything listens on loopback and lives in temporary folders; what a bench has started ends with it.
@@ -22,6 +23,7 @@ pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod source;
 pub(crate) mod sshd;
+pub(crate) mod visitors;
 
 /// What a bench fails with: a sentence.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;

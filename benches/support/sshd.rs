@@ -94,6 +94,11 @@ impl Sshd {
         Ok(format!("ssh://{}@127.0.0.1:{}{}", self.user, self.address.port(), path.display()))
     }
 
+    /// `ssh` to it, with a command for it.
+    pub(crate) fn ssh(&self, client: &Client, command: &[&str]) -> Command {
+        client.ssh_as(&self.user, self.address, command)
+    }
+
     /// Removes a repository.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         Ok(fs::remove_dir_all(self.path(name))?)
