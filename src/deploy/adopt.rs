@@ -8,7 +8,7 @@ use std::{
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, AppName, Artifact, LineKind, Program,
+    App, AppName, Artifact, InstanceId, LineKind, Program,
     route::{AppRoute, Target},
 };
 use autostack_runtime::{InstanceState, Observed, RuntimeError};
@@ -20,7 +20,7 @@ use crate::{
     deployer::{Deployer, Parts, Ready},
     launch::Launchable,
     owner::{Adoption, Request},
-    plan::{Plan, Seen, Slot, plan},
+    plan::{Plan, Seen, Slot, Wanted, plan},
     probe::Started,
     ready,
     recover::Recovery,
@@ -29,6 +29,9 @@ use crate::{
 
 /// How long an adopted instance may take to accept a connection before its place is filled anew.
 const ADOPTION_LIMIT: Duration = Duration::from_secs(5);
+
+/// A live release with what it takes to start it, and its app.
+type Loaded = (Arc<Launchable>, Arc<App>);
 
 impl Deployer {
     /// Takes over every app, but for those whose instances only an engine knows that cannot be asked: they wait for
@@ -43,7 +46,7 @@ impl Deployer {
         let mut waiting = HashSet::new();
         for app in apps {
             match load_live(&self.parts, app).await {
-                Ok(launch) if unreachable.is_some() && runs_in_engine(launch.as_deref()) => {
+                Ok(launch) if unreachable.is_some() && runs_in_engine(launch.as_ref()) => {
                     waiting.insert(app.name.clone());
                 }
                 Ok(launch) => self.adopt(&app.name, launch, observed, done).await,
@@ -129,22 +132,17 @@ impl Deployer {
     }
 
     /// Hands an app what was found of it: its release with the instances that answer, and the strays.
-    async fn adopt(
-        &self,
-        app: &AppName,
-        launch: Option<Arc<Launchable>>,
-        observed: &[Observed],
-        done: &mut Recovery,
-    ) {
+    async fn adopt(&self, app: &AppName, launch: Option<Loaded>, observed: &[Observed], done: &mut Recovery) {
         let is_mine = |instance: &&Observed| instance.spec.app == *app && !instance.spec.process.is_run();
         let mine: Vec<&Observed> = observed.iter().filter(is_mine).collect();
-        let seen: Vec<Seen> = mine.iter().map(|instance| seen(instance)).collect();
-        let wanted = launch.as_ref().map(|launch| (launch.release.number, &launch.release.formation));
-        let mut plan = plan(wanted, &seen);
+        let wanted = launch.as_ref().map(|(launch, app)| Wanted::of(app, &launch.release));
+        // First: of two in one place the one that answers stays.
+        let (seen, answering) = look_at(&mine, wanted.as_ref()).await;
+        let plan = plan(wanted.as_ref(), &seen);
         if launch.is_none() && plan.stop.is_empty() {
             return;
         }
-        let places = verify(&mut plan, &mine).await;
+        let places = places(&plan, &answering);
         done.adopted += plan.keep.len();
         done.started += plan.start.len();
         done.stopped += plan.stop.len();
@@ -159,30 +157,27 @@ fn not_taken_over(app: &AppName, error: &StoreError) {
     tracing::error!(%app, %error, "an app could not be taken over; it does not run");
 }
 
-/// Keeps an instance only if it answers now; the places of the others are to be filled.
-async fn verify(plan: &mut Plan, mine: &[&Observed]) -> BTreeMap<Slot, Option<Ready>> {
-    let checks = std::mem::take(&mut plan.keep).into_iter().map(|(slot, id)| async {
-        let found = mine.iter().find(|instance| instance.spec.id == id);
-        let ready = match found {
-            Some(instance) => answers(instance).await,
-            None => None,
-        };
-        (slot, id, ready)
+/// What there is of an app, the oldest first, and where those answer that may stay.
+async fn look_at(mine: &[&Observed], wanted: Option<&Wanted>) -> (Vec<Seen>, BTreeMap<InstanceId, Ready>) {
+    let mut mine = mine.to_vec();
+    mine.sort_by_key(|instance| instance.started_at.0);
+    let looks = mine.into_iter().map(|instance| async {
+        let mut seen = seen(instance);
+        let may_stay = seen.running && wanted.is_some_and(|wanted| wanted.includes(&seen));
+        let ready = if may_stay { answers(instance).await } else { None };
+        seen.running = ready.is_some();
+        (seen, ready)
     });
-    let mut places = BTreeMap::new();
-    for (slot, id, ready) in join_all(checks).await {
-        if ready.is_some() {
-            plan.keep.insert(slot.clone(), id);
-        } else {
-            plan.stop.push(id);
-            plan.start.push(slot.clone());
-        }
-        places.insert(slot, ready);
-    }
-    for slot in &plan.start {
-        places.entry(slot.clone()).or_insert(None);
-    }
-    places
+    let looked = join_all(looks).await;
+    let answering =
+        looked.iter().filter_map(|(seen, ready)| Some((seen.id.clone(), ready.clone()?))).collect();
+    (looked.into_iter().map(|(seen, _)| seen).collect(), answering)
+}
+
+/// Every place of the plan, with the instance that stays in it.
+fn places(plan: &Plan, answering: &BTreeMap<InstanceId, Ready>) -> BTreeMap<Slot, Option<Ready>> {
+    let kept = plan.keep.iter().map(|(slot, id)| (slot.clone(), answering.get(id).cloned()));
+    kept.chain(plan.start.iter().map(|slot| (slot.clone(), None))).collect()
 }
 
 fn seen(instance: &Observed) -> Seen {
@@ -190,6 +185,7 @@ fn seen(instance: &Observed) -> Seen {
         id: instance.spec.id.clone(),
         release: instance.spec.release,
         slot: Slot { process: instance.spec.process.clone(), index: instance.spec.index },
+        round: instance.spec.round,
         running: matches!(instance.state, InstanceState::Running),
     }
 }
@@ -207,20 +203,20 @@ async fn answers(instance: &Observed) -> Option<Ready> {
 }
 
 /// The release that is live, with what it takes to start it.
-pub(crate) async fn load_live(parts: &Parts, app: &App) -> Result<Option<Arc<Launchable>>, StoreError> {
+pub(crate) async fn load_live(parts: &Parts, app: &App) -> Result<Option<Loaded>, StoreError> {
     let Some(number) = app.current_release else { return Ok(None) };
     let name = app.name.clone();
     let read = move |store: &Store| Ok((store.release(&name, number)?, store.release_config(&name, number)?));
     let (release, config) = parts.store.call(read).await?;
     Ok(release.map(|release| {
         let dir = parts.artifact_dir(&release.app, release.artifact.built_by());
-        Arc::new(Launchable { release, config, dir })
+        (Arc::new(Launchable { release, config, dir }), Arc::new(app.clone()))
     }))
 }
 
 /// Whether only the engine knows the instances of the release.
-fn runs_in_engine(launch: Option<&Launchable>) -> bool {
-    launch.is_some_and(|launch| matches!(launch.release.artifact, Artifact::Image { .. }))
+fn runs_in_engine(launch: Option<&Loaded>) -> bool {
+    launch.is_some_and(|(launch, _)| matches!(launch.release.artifact, Artifact::Image { .. }))
 }
 
 /// Ends the instances of apps that are not recorded.

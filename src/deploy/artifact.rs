@@ -7,16 +7,17 @@ use std::{
 
 use autostack_builder::BuildPlan;
 use autostack_domain::{
-    Artifact, EnvMap, Failure, FailureKind, ImageReference, ProcessType, ReleaseSource, Stage,
+    Artifact, EnvMap, Failure, FailureKind, ImageReference, ProcessType, ReleaseNumber, ReleaseSource, Stage,
     cron::CronTask, health::HealthCheck,
 };
 use autostack_engine::{Engine, ImageFacts, Output, RegistryAuth};
 use futures_util::{StreamExt, stream};
 
 use crate::{
+    again,
     deployer::{ArchiveBytes, Input, Job, Parts, Pushed},
     ending::engine_failure,
-    pipeline::check_cancelled,
+    pipeline::{AppFacts, check_cancelled},
     source,
     workspace::{self, Workspace},
 };
@@ -30,6 +31,10 @@ pub(crate) struct Made {
     pub(crate) checks: BTreeMap<ProcessType, Vec<HealthCheck>>,
     pub(crate) formation_asked: BTreeMap<ProcessType, u32>,
     pub(crate) cron: Vec<CronTask>,
+    /// The config that it runs with, where that is not the app's.
+    pub(crate) config: Option<EnvMap>,
+    /// The release whose artifact it is, where none was made.
+    pub(crate) again: Option<ReleaseNumber>,
 }
 
 /// Makes the artifact of a deployment.
@@ -37,12 +42,13 @@ pub(crate) async fn make(
     job: &Job,
     work: &Workspace,
     parts: &Parts,
-    config: &EnvMap,
+    facts: &AppFacts,
 ) -> Result<Made, Failure> {
     match &job.input {
-        Input::Commit(pushed) => of_commit(pushed, job, work, parts, config).await,
+        Input::Commit(pushed) => of_commit(pushed, job, work, parts, &facts.config).await,
         Input::Pull { reference, auth } => of_registry(reference, auth.as_ref(), job, work, parts).await,
         Input::Archive { reference, bytes } => of_archive(reference, bytes, job, work, parts).await,
+        Input::Again { of, config, .. } => again::of_release(*of, *config, job, parts, &facts.app).await,
     }
 }
 
@@ -79,10 +85,12 @@ async fn of_commit(
     Ok(Made {
         processes: plan.processes,
         artifact,
-        source: job.source().of_release(),
+        source: ReleaseSource::Commit { commit: pushed.commit.clone() },
         checks: plan.checks,
         formation_asked: plan.formation_asked,
         cron: plan.cron,
+        config: None,
+        again: None,
     })
 }
 
@@ -188,6 +196,8 @@ async fn keep(
         checks: BTreeMap::new(),
         formation_asked: BTreeMap::new(),
         cron: Vec::new(),
+        config: None,
+        again: None,
     })
 }
 

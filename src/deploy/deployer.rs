@@ -15,15 +15,15 @@ use autostack_base::{
 };
 use autostack_builder::Builder;
 use autostack_domain::{
-    AppName, CommitId, DeploymentId, Failure, FailureKind, Host, ImageReference, LineKind, RefName,
-    ReleaseNumber, Source, Stage, limits,
+    App, AppName, CommitId, DeploymentId, EnvMap, Failure, FailureKind, Host, ImageReference, LineKind,
+    RefName, ReleaseNumber, Source, Stage, limits,
 };
 use autostack_engine::{Engine, RegistryAuth};
 use autostack_git::Repositories;
 use autostack_logs::{BuildLog, Entry, Logs, Origin};
 use autostack_proxy::Proxy;
 use autostack_runtime::Runtimes;
-use autostack_store::{Store, StoreError};
+use autostack_store::{GoingLive, Store, StoreError};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -34,6 +34,7 @@ use crate::{
     one_off::Attended,
     owner::{Owner, Request},
     plan::Slot,
+    roll::Roll,
 };
 
 /// Everything that a deployment touches. Made once, at the start of the agent.
@@ -101,6 +102,24 @@ pub enum Input {
         /// Its bytes; taken once.
         bytes: Mutex<Option<ArchiveBytes>>,
     },
+    /// The artifact of an earlier release: nothing is built, the new release differs in its config alone.
+    Again {
+        /// The release; `None` for the one that is live when its turn comes.
+        of: Option<ReleaseNumber>,
+        /// Where its config comes from.
+        config: ConfigOf,
+        /// Why, for people: `Set DATABASE_URL`, `Rollback to v3`.
+        reason: String,
+    },
+}
+
+/// Whose config a release of an artifact that is there already gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigOf {
+    /// The app's as it is now.
+    App,
+    /// The earlier release's, which becomes the app's own when the new release goes live.
+    Release,
 }
 
 /// The bytes of an archive, as they come in.
@@ -129,7 +148,18 @@ impl Job {
             Input::Pull { reference, .. } | Input::Archive { reference, .. } => {
                 Source::Image { reference: reference.clone() }
             }
+            Input::Again { of, reason, .. } => Source::Again { reason: reason.clone(), again: *of },
         }
+    }
+
+    /// Whether it goes back to code and config that have run before.
+    pub(crate) fn goes_back(&self) -> bool {
+        matches!(self.input, Input::Again { config: ConfigOf::Release, .. })
+    }
+
+    /// Whether an app that was stopped runs again once it is live.
+    pub(crate) fn starts_app(&self) -> bool {
+        !matches!(self.input, Input::Again { .. })
     }
 }
 
@@ -137,6 +167,10 @@ impl Job {
 pub struct Candidate {
     pub(crate) launch: Arc<Launchable>,
     pub(crate) ready: Vec<(Slot, Ready)>,
+    /// The app as it was when the instances were chosen.
+    pub(crate) app: Arc<App>,
+    /// Its config then.
+    pub(crate) config_since: EnvMap,
 }
 
 /// An instance that has passed its checks.
@@ -176,24 +210,30 @@ impl Parts {
         }
     }
 
-    /// Records that a prepared release is the live one, and points the repository's HEAD to its branch,
-    /// where it came by a push.
+    /// Records that a prepared release is the live one, with the config that it brings, and points the repository's
+    /// HEAD to its branch, where it came by a push.
     pub(crate) async fn record_commit(
         &self,
         app: &AppName,
         number: ReleaseNumber,
         deployment: &DeploymentId,
         source: &Source,
+        config_since: Option<EnvMap>,
     ) -> Result<(), StoreError> {
-        let Source::Commit { git_ref, .. } = source else {
-            let (name, id) = (app.clone(), deployment.clone());
-            let commit = move |store: &Store| store.commit_release(&name, number, &id, None, clock::now());
-            return self.store.call(commit).await;
+        let git_ref = match source {
+            Source::Commit { git_ref, .. } => Some(git_ref),
+            Source::Image { .. } | Source::Again { .. } => None,
         };
-        let (name, id, branch) = (app.clone(), deployment.clone(), git_ref.short().to_owned());
-        let commit =
-            move |store: &Store| store.commit_release(&name, number, &id, Some(&branch), clock::now());
+        let (name, id) = (app.clone(), deployment.clone());
+        let branch = git_ref.map(|git_ref| git_ref.short().to_owned());
+        let starts = !matches!(source, Source::Again { .. });
+        let commit = move |store: &Store| {
+            let (deploy_branch, config_since) = (branch.as_deref(), config_since.as_ref());
+            let brings = GoingLive { deploy_branch, config_since, starts };
+            store.commit_release(&name, number, &id, brings, clock::now())
+        };
         self.store.call(commit).await?;
+        let Some(git_ref) = git_ref else { return Ok(()) };
         let (repositories, name, git_ref) = (self.repositories.clone(), app.clone(), git_ref.clone());
         let head = self.tasks.blocking("set HEAD", move || repositories.set_head(&name, &git_ref)).await;
         if !matches!(head, Ok(Ok(()))) {
@@ -276,12 +316,20 @@ impl Deployer {
         ask_owner(&owner, |reply| Request::Discard { deployment, failure, reply }).await
     }
 
-    /// Tells the owner task of an app that its record has changed: the route is published anew. An app without an owner
-    /// task runs nothing.
+    /// Tells the owner task of an app that its record has changed: its route is published anew, and what runs is brought
+    /// in line with it. Returns when that has begun; places that are new get their instances after it. An app without an
+    /// owner task runs nothing.
     pub async fn refresh(&self, app: &AppName) {
         let Some(owner) = self.owners().get(app).cloned() else { return };
         // One that is gone has nothing to publish.
         let _gone = ask_owner(&owner, |reply| Request::Refresh { reply }).await;
+    }
+
+    /// Changes which instances of the live release run. New ones start beside the old ones and pass their checks,
+    /// then it is recorded, the route is replaced, and the old ones finish what they were given. When it fails,
+    /// nothing has changed.
+    pub async fn roll(&self, app: &AppName, roll: Roll) -> Result<(), Failure> {
+        self.ask(app, |reply| Request::Roll { roll, reply }).await?
     }
 
     /// Ends everything that runs for the app, withdraws its route, and ends its owner task.

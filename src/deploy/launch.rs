@@ -33,10 +33,11 @@ pub(crate) struct Launchable {
 }
 
 impl Launchable {
-    /// What the runtime is asked to start in a place of the formation. Each call makes a new instance id.
-    pub(crate) fn instance(&self, slot: &Slot) -> InstanceSpec {
+    /// What the runtime is asked to start in a place of the formation, in a round of restarts. Each call makes a new
+    /// instance id.
+    pub(crate) fn instance(&self, slot: &Slot, round: u32) -> InstanceSpec {
         let command = self.release.processes.get(&slot.process).cloned().flatten();
-        self.spec(&slot.process, slot.index, command)
+        InstanceSpec { round, ..self.spec(&slot.process, slot.index, command) }
     }
 
     /// What the runtime is asked to run beside the formation, with these variables on top of the others.
@@ -59,6 +60,7 @@ impl Launchable {
             release: self.release.number,
             process: process.clone(),
             index,
+            round: 0,
             program: self.program(command),
             env: self.environment(process, index),
             limits: InstanceLimits::default(),

@@ -8,13 +8,15 @@
 //! | [`deployer`] | [`Deployer`]: the door to the owner tasks, one for each app |
 //! | `owner` | the owner task of an app: its requests, and what happens by itself |
 //! | `pipeline` | a commit or an image becomes a *candidate*: all stages before the switch, in order |
-//! | `artifact`, `source` | its first stages: the ref and files of a push, the build, or the image |
+//! | `artifact`, `source`, `again` | its first stages: the ref and files of a push, the build, the image, or an earlier release |
 //! | `ending` | how a deployment ends that does not go live |
 //! | `workspace` | what a deployment has made so far, so that it can be undone |
+//! | `beside` | instances started beside those that run, and the wait for them |
 //! | `launch` | the environment and the start of an instance |
 //! | `ready` | when a started instance counts as ready, and why it does not |
 //! | `probe` | one attempt of one health check |
 //! | `live` | the release that visitors meet: its slots, crashes, restarts |
+//! | [`roll`] | other instances of the same release: scaled, restarted, stopped, started |
 //! | `stop` | the end of instances, also when their engine is away |
 //! | [`one_off`] | commands that run once beside the formation |
 //! | [`plan`] | wanted and seen → keep, start, stop; pure |
@@ -30,7 +32,9 @@
 //! - An instance is asked to stop only after the requests that it was given are answered, or the drain budget is over.
 
 mod adopt;
+mod again;
 mod artifact;
+mod beside;
 mod clean;
 pub mod deployer;
 mod ending;
@@ -43,12 +47,14 @@ pub mod plan;
 mod probe;
 mod ready;
 mod recover;
+pub mod roll;
 mod source;
 mod stop;
 #[cfg(test)]
 mod stories;
 mod workspace;
 
-pub use deployer::{ArchiveBytes, Candidate, Deployer, Input, Job, Parts, Pushed, Site};
+pub use deployer::{ArchiveBytes, Candidate, ConfigOf, Deployer, Input, Job, Parts, Pushed, Site};
 pub use one_off::{Attached, OneOffError, Wanted};
 pub use recover::{Recovery, RecoveryError};
+pub use roll::{Change, Roll};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use autostack_base::tasks::Backoff;
 use autostack_domain::{
-    Artifact, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber,
+    App, Artifact, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber,
     route::{AppRoute, Target},
 };
 use autostack_proxy::Retired;
@@ -14,7 +14,8 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    deployer::{Candidate, Parts, Ready},
+    beside::{self, Opening},
+    deployer::{Parts, Ready},
     launch::{self, Launchable},
     owner::Event,
     plan::Slot,
@@ -35,24 +36,28 @@ const RESTART_PAUSE_RESET: Duration = Duration::from_secs(60);
 /// The release that is live, and its places.
 pub(crate) struct Live {
     launch: Arc<Launchable>,
+    /// The record of the app as it was last read: its formation, what is set for it.
+    app: Arc<App>,
     places: BTreeMap<Slot, Place>,
+    /// How many tenancies there have been.
+    tenancies: u64,
     /// Ends the watchers and restarts of this release once another one has taken its place, or the agent stops.
     replaced: CancellationToken,
 }
 
+/// A place of the formation, from when it was wanted until it is given up.
 struct Place {
     backoff: Backoff,
+    /// The round of restarts that its instances are in.
+    round: u32,
+    /// Tells this use of the place from an earlier or later one.
+    tenancy: u64,
+    /// Ends its watcher and its restart once it is given up.
+    given_up: CancellationToken,
     /// `None` while it is being started again.
     instance: Option<Ready>,
     /// Whether it is told already that the container engine is away.
     waits_for_engine: bool,
-}
-
-impl Place {
-    fn new(instance: Option<Ready>) -> Self {
-        let backoff = Backoff::new(RESTART_PAUSE_FIRST, RESTART_PAUSE_MAX, RESTART_PAUSE_RESET);
-        Self { backoff, instance, waits_for_engine: false }
-    }
 }
 
 /// What a place's tasks need.
@@ -63,28 +68,88 @@ pub(crate) struct Supervision {
 }
 
 impl Live {
-    /// A candidate becomes live: its instances are watched from now on.
-    pub(crate) fn from_candidate(candidate: Candidate, supervision: &Supervision) -> Self {
-        let kept = candidate.ready.into_iter().map(|(slot, ready)| (slot, Some(ready))).collect();
-        Self::new(candidate.launch, kept, supervision)
-    }
-
-    /// Takes over a release with the instances that fill its places; the others are started.
+    /// A release with the instances that it has; places without one are filled. Gives back the instances that have
+    /// no place.
     pub(crate) fn new(
         launch: Arc<Launchable>,
-        places: BTreeMap<Slot, Option<Ready>>,
+        app: Arc<App>,
+        found: BTreeMap<Slot, Ready>,
         supervision: &Supervision,
-    ) -> Self {
-        let places = places.into_iter().map(|(slot, instance)| (slot, Place::new(instance))).collect();
+    ) -> (Self, Vec<InstanceId>) {
         let replaced = supervision.parts.tasks.shutdown_token().child_token();
-        let live = Self { launch, places, replaced };
-        for (slot, place) in &live.places {
-            match &place.instance {
-                Some(ready) => live.watch(slot, &ready.id, supervision),
-                None => live.restart(slot, None, Duration::ZERO, supervision),
+        let mut live =
+            Self { launch, app: Arc::clone(&app), places: BTreeMap::new(), tenancies: 0, replaced };
+        let surplus = live.reshape(app, found, supervision);
+        (live, surplus.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// Brings the places in line with the record of the app. Places that are not wanted any more are given up. Those
+    /// that are new, and those with a fresh instance, get that, or are filled. Gives back the instances that have no
+    /// place any more: they leave the route with the next [`Live::publish`], and are to be ended after it.
+    pub(crate) fn reshape(
+        &mut self,
+        app: Arc<App>,
+        mut fresh: BTreeMap<Slot, Ready>,
+        supervision: &Supervision,
+    ) -> Vec<(Slot, InstanceId)> {
+        let wanted: Vec<Slot> = Slot::all(&app.wanted(&self.launch.release)).collect();
+        self.app = app;
+        let unwanted: Vec<Slot> = self.places.keys().filter(|slot| !wanted.contains(slot)).cloned().collect();
+        let mut given_up: Vec<_> = unwanted.into_iter().filter_map(|slot| self.give_up(&slot)).collect();
+        for slot in wanted {
+            let instance = fresh.remove(&slot);
+            if instance.is_some() || !self.places.contains_key(&slot) {
+                given_up.extend(self.give_up(&slot));
+                self.take_place(&slot, instance, supervision);
             }
         }
-        live
+        given_up.extend(fresh.into_iter().map(|(slot, ready)| (slot, ready.id)));
+        given_up
+    }
+
+    fn give_up(&mut self, slot: &Slot) -> Option<(Slot, InstanceId)> {
+        let place = self.places.remove(slot)?;
+        place.given_up.cancel();
+        Some((slot.clone(), place.instance?.id))
+    }
+
+    fn take_place(&mut self, slot: &Slot, instance: Option<Ready>, supervision: &Supervision) {
+        self.tenancies += 1;
+        let found = instance.as_ref().map(|ready| ready.id.clone());
+        let place = Place {
+            backoff: Backoff::new(RESTART_PAUSE_FIRST, RESTART_PAUSE_MAX, RESTART_PAUSE_RESET),
+            round: self.app.round(&slot.process),
+            tenancy: self.tenancies,
+            given_up: self.replaced.child_token(),
+            instance,
+            waits_for_engine: false,
+        };
+        self.places.insert(slot.clone(), place);
+        match found {
+            Some(id) => self.watch(slot, &id, supervision),
+            None => self.restart(slot, None, Duration::ZERO, supervision),
+        }
+    }
+
+    /// The places that need an instance before the app can be as this record says: those that are new, and those in
+    /// an earlier round.
+    pub(crate) fn openings(&self, next: &App) -> Vec<Opening> {
+        let wanted = next.wanted(&self.launch.release);
+        let all = Slot::all(&wanted).map(|slot| {
+            let round = next.round(&slot.process);
+            (slot, round)
+        });
+        all.filter(|(slot, round)| self.places.get(slot).is_none_or(|place| place.round != *round)).collect()
+    }
+
+    /// What it takes to start its processes.
+    pub(crate) fn launch(&self) -> Arc<Launchable> {
+        Arc::clone(&self.launch)
+    }
+
+    /// Whether a place is still in the use that an instance was started for, and has none.
+    pub(crate) fn awaits(&self, slot: &Slot, tenancy: u64) -> bool {
+        self.places.get(slot).is_some_and(|place| place.tenancy == tenancy && place.instance.is_none())
     }
 
     /// The release's number.
@@ -105,6 +170,9 @@ impl Live {
     }
 
     fn target(&self) -> Target {
+        if self.app.is_stopped {
+            return Target::Endpoints(Vec::new());
+        }
         let artifact = &self.launch.release.artifact;
         if let Some(site) = artifact.static_site() {
             return Target::Static {
@@ -198,13 +266,14 @@ impl Live {
     }
 
     fn watch(&self, slot: &Slot, id: &InstanceId, supervision: &Supervision) {
-        let (slot, id, replaced) = (slot.clone(), id.clone(), self.replaced.clone());
+        let Some(place) = self.places.get(slot) else { return };
+        let (slot, id, given_up) = (slot.clone(), id.clone(), place.given_up.clone());
         let Supervision { parts, events } = supervision.clone();
         let release = self.release();
         supervision.parts.tasks.spawn("instance watch", async move {
             let exit = tokio::select! {
                 biased;
-                () = replaced.cancelled() => return,
+                () = given_up.cancelled() => return,
                 exit = parts.runtime.wait(&id) => exit.unwrap_or(Exit::Unknown),
             };
             // The owner task is gone only when the app is destroyed or the agent stops.
@@ -214,7 +283,9 @@ impl Live {
 
     /// Removes what is left of an ended instance, waits, and fills its place again.
     fn restart(&self, slot: &Slot, ended: Option<InstanceId>, pause: Duration, supervision: &Supervision) {
-        let (slot, launch, replaced) = (slot.clone(), Arc::clone(&self.launch), self.replaced.clone());
+        let Some(place) = self.places.get(slot) else { return };
+        let (round, tenancy, given_up) = (place.round, place.tenancy, place.given_up.clone());
+        let (slot, launch) = (slot.clone(), Arc::clone(&self.launch));
         let Supervision { parts, events } = supervision.clone();
         supervision.parts.tasks.spawn("instance restart", async move {
             if let Some(id) = ended {
@@ -222,12 +293,12 @@ impl Live {
             }
             tokio::select! {
                 biased;
-                () = replaced.cancelled() => return,
+                () = given_up.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
             let release = launch.release.number;
-            let Some(outcome) = fill(&parts, &launch, &slot, &replaced).await else { return };
-            let told = events.send(Event::Restarted { release, slot, outcome }).await;
+            let Some(outcome) = fill(&parts, &launch, (&slot, round), &given_up).await else { return };
+            let told = events.send(Event::Restarted { release, slot, tenancy, outcome }).await;
             if let Err(mpsc::error::SendError(Event::Restarted { outcome: Ok(ready), .. })) = told {
                 // The app was destroyed meanwhile.
                 stop_all(&parts, &[ready.id]).await;
@@ -242,16 +313,16 @@ impl Live {
     }
 }
 
-/// Starts an instance and waits until it is ready; leaves none behind that is not. `None` when the release was
-/// replaced meanwhile.
+/// Starts an instance and waits until it is ready; leaves none behind that is not. `None` when the place was
+/// given up meanwhile.
 async fn fill(
     parts: &Parts,
     launch: &Launchable,
-    slot: &Slot,
-    replaced: &CancellationToken,
+    (slot, round): (&Slot, u32),
+    given_up: &CancellationToken,
 ) -> Option<Result<Ready, Failure>> {
     let app = &launch.release.app;
-    let spec = launch.instance(slot);
+    let spec = launch.instance(slot, round);
     let started = match launch::start(parts.runtime.as_ref(), &spec).await {
         Ok(started) => Started { spec, endpoint: started.endpoint, since: Instant::now() },
         Err(failure) => return Some(Err(failure)),
@@ -262,11 +333,12 @@ async fn fill(
         is_lambda: launch.is_function(&slot.process),
         host: host.as_str(),
         limit: parts.settings().deploy.start_timeout,
+        uptime: beside::uptime(false),
         say: &|text| parts.say(app, LineKind::Detail, text),
     };
     let outcome = tokio::select! {
         biased;
-        () = replaced.cancelled() => None,
+        () = given_up.cancelled() => None,
         outcome = wait_until_ready(parts, &started, &wait) => Some(outcome),
     };
     let id = started.spec.id;

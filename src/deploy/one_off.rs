@@ -202,7 +202,7 @@ impl Deployer {
         wanted: Wanted,
         is_attached: bool,
     ) -> Result<(OneOff, InstanceSpec), OneOffError> {
-        let launch = load_live(&self.parts, app).await?.ok_or(OneOffError::NoRelease)?;
+        let (launch, _) = load_live(&self.parts, app).await?.ok_or(OneOffError::NoRelease)?;
         let command = resolve(&launch, wanted.command);
         let (name, started_at) = (app.name.clone(), clock::now());
         let (env, by) = (wanted.env, wanted.by);

@@ -4,6 +4,8 @@
 //! has to be undone before anything else may happen is waited for here. The select is biased: first the end of the agent, then what has happened, then what
 //! is asked for, so that a request is decided on what is true now.
 
+mod rolls;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::ControlFlow,
@@ -14,8 +16,8 @@ use std::{
 
 use autostack_base::clock;
 use autostack_domain::{
-    AppName, DeploymentId, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber, Source, Stage,
-    limits,
+    App, AppName, DeploymentId, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber, Source,
+    Stage, limits,
 };
 use autostack_proxy::Retired;
 use autostack_runtime::Backend;
@@ -27,6 +29,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::rolls::Rolls;
 use crate::{
     clean,
     deployer::{Candidate, Job, Parts, Ready},
@@ -35,6 +38,7 @@ use crate::{
     live::{Live, Supervision},
     pipeline,
     plan::Slot,
+    roll::Roll,
     stop::{stop_all, stop_in_background},
     workspace::{self, Workspace},
 };
@@ -67,6 +71,11 @@ pub(crate) enum Request {
     Refresh {
         reply: oneshot::Sender<()>,
     },
+    /// Other instances of the same release are wanted.
+    Roll {
+        roll: Roll,
+        reply: oneshot::Sender<Result<(), Failure>>,
+    },
     Destroy {
         reply: oneshot::Sender<()>,
     },
@@ -74,8 +83,8 @@ pub(crate) enum Request {
 
 /// What was found for an app when the agent started.
 pub(crate) struct Adoption {
-    /// The live release, where there is one to take over.
-    pub(crate) launch: Option<Arc<Launchable>>,
+    /// The live release, where there is one to take over, and the app as it was recorded then.
+    pub(crate) launch: Option<(Arc<Launchable>, Arc<App>)>,
     /// Every place of its formation, with the instance that fills it and answers.
     pub(crate) places: BTreeMap<Slot, Option<Ready>>,
     /// Instances of the app that fill no place.
@@ -106,7 +115,12 @@ pub(crate) enum Event {
     Restarted {
         release: ReleaseNumber,
         slot: Slot,
+        tenancy: u64,
         outcome: Result<Ready, Failure>,
+    },
+    /// The instances that a change asked for are ready, or are not.
+    Rolled {
+        outcome: Result<Vec<(Slot, Ready)>, Failure>,
     },
 }
 
@@ -138,7 +152,8 @@ pub(crate) struct Owner {
     busy: Option<Busy>,
     queue: VecDeque<Waiting>,
     last_committed: Option<DeploymentId>,
-    /// Drains of earlier releases that may still be under way.
+    rolls: Rolls,
+    /// Drains and changes of instances that may still be under way.
     drains: Vec<JoinHandle<()>>,
 }
 
@@ -155,6 +170,7 @@ impl Owner {
             busy: None,
             queue: VecDeque::new(),
             last_committed: None,
+            rolls: Rolls::default(),
             drains: Vec::new(),
         }
     }
@@ -165,7 +181,10 @@ impl Owner {
         loop {
             tokio::select! {
                 biased;
-                () = stopping.cancelled() => return self.cancel_deployments(Prepared::Stays).await,
+                () = stopping.cancelled() => {
+                    self.rolls.give_up();
+                    return self.cancel_deployments(Prepared::Stays).await;
+                }
                 Some(event) = self.events.recv() => self.on_event(event).await,
                 request = self.requests.recv() => match request {
                     Some(request) => if self.on_request(request).await.is_break() {
@@ -198,9 +217,10 @@ impl Owner {
                 let _asker_gone = reply.send(());
             }
             Request::Refresh { reply } => {
-                self.publish();
+                self.refresh().await;
                 let _asker_gone = reply.send(());
             }
+            Request::Roll { roll, reply } => self.roll(roll, reply).await,
             Request::Destroy { reply } => {
                 self.destroy().await;
                 let _asker_gone = reply.send(());
@@ -215,8 +235,11 @@ impl Owner {
     fn adopt(&mut self, adoption: Adoption) {
         let Adoption { launch, places, mut strays } = adoption;
         match launch.filter(|_| self.live.is_none()) {
-            Some(launch) => {
-                self.live = Some(Live::new(launch, places, &self.supervision));
+            Some((launch, app)) => {
+                let found = places.into_iter().filter_map(|(slot, ready)| Some((slot, ready?))).collect();
+                let (live, surplus) = Live::new(launch, app, found, &self.supervision);
+                strays.extend(surplus);
+                self.live = Some(live);
                 self.publish();
             }
             // A push was faster than the engine that knew these.
@@ -232,7 +255,9 @@ impl Owner {
             Some(Busy::Preparing { work, .. } | Busy::Prepared { work, .. }) => Some(work),
             None => None,
         };
-        work.is_some_and(|work| work.has_started(id)) || self.live.as_ref().is_some_and(|live| live.holds(id))
+        work.is_some_and(|work| work.has_started(id))
+            || self.rolls.has_started(id)
+            || self.live.as_ref().is_some_and(|live| live.holds(id))
     }
 
     async fn on_event(&mut self, event: Event) {
@@ -258,13 +283,19 @@ impl Owner {
                 }
                 _ => false,
             },
-            Event::Restarted { release, slot, outcome } => match &mut self.live {
-                Some(live) if live.release() == release => live.restarted(&slot, outcome, &self.supervision),
+            Event::Restarted { release, slot, tenancy, outcome } => match &mut self.live {
+                Some(live) if live.release() == release && live.awaits(&slot, tenancy) => {
+                    live.restarted(&slot, outcome, &self.supervision)
+                }
                 _ => {
                     self.stop_late(outcome);
                     false
                 }
             },
+            Event::Rolled { outcome } => {
+                self.rolled(outcome).await;
+                false
+            }
         };
         if publish {
             self.publish();
@@ -390,7 +421,9 @@ impl Owner {
         };
         work.enter(Stage::Switch);
         let number = candidate.launch.release.number;
-        let recorded = self.parts().record_commit(&self.app, number, &job.id, &job.source()).await;
+        let config_since = job.goes_back().then(|| candidate.config_since.clone());
+        let source = job.source();
+        let recorded = self.parts().record_commit(&self.app, number, &job.id, &source, config_since).await;
         if let Err(error) = recorded {
             let failure = ending::store_failure(Stage::Switch, &error).hint(not_recorded(&job));
             // Git has moved the ref: the release is still the next one to go live.
@@ -399,13 +432,20 @@ impl Owner {
             return Err(failure);
         }
         self.last_committed = Some(job.id.clone());
-        let live = Live::from_candidate(candidate, &self.supervision);
+        // It may have been scaled since its instances were chosen.
+        let app = match self.record().await {
+            Ok(Some(app)) => Arc::new(app),
+            Ok(None) | Err(_) => candidate.app,
+        };
+        let ready = candidate.ready.into_iter().collect();
+        let (live, mut old) = Live::new(candidate.launch, app, ready, &self.supervision);
         let retired = live.publish(self.parts());
-        let old = self.live.replace(live);
+        old.extend(self.live.replace(live).map(Live::replace).unwrap_or_default());
+        self.rolls.interrupt();
         job.log.result("Application deployed:");
         job.log.detail(self.parts().url(&self.app));
         ending::seal(&job);
-        self.parts().say(&self.app, LineKind::Result, format!("Release {number} ({}) is live", job.source()));
+        self.parts().say(&self.app, LineKind::Result, format!("Release {number} ({source}) is live"));
         self.drain(retired, old, job, work);
         Ok(())
     }
@@ -419,8 +459,7 @@ impl Owner {
     }
 
     /// Lets the old release finish what it was given, then ends it.
-    fn drain(&mut self, retired: Retired, old: Option<Live>, job: Box<Job>, work: Arc<Workspace>) {
-        let old = old.map(Live::replace).unwrap_or_default();
+    fn drain(&mut self, retired: Retired, old: Vec<InstanceId>, job: Box<Job>, work: Arc<Workspace>) {
         let parts = Arc::clone(&self.supervision.parts);
         let drain = self.parts().tasks.spawn("drain", async move {
             work.enter(Stage::Drain);
@@ -437,6 +476,11 @@ impl Owner {
                 tracing::warn!(deployment = %job.id, %error, "the times of a deployment's stages could not be recorded");
             }
         });
+        self.remember(drain);
+    }
+
+    /// A destruction waits for it.
+    fn remember(&mut self, drain: JoinHandle<()>) {
         self.drains.retain(|drain| !drain.is_finished());
         self.drains.push(drain);
     }
@@ -496,6 +540,7 @@ impl Owner {
     }
 
     async fn destroy(&mut self) {
+        self.rolls.give_up();
         self.cancel_deployments(Prepared::IsDiscarded).await;
         let retired = self.parts().proxy.withdraw(&self.app);
         let old = self.live.take().map(Live::replace).unwrap_or_default();
@@ -515,8 +560,13 @@ impl Owner {
     async fn stop_restarted(&mut self) {
         self.events.close();
         while let Some(event) = self.events.recv().await {
-            if let Event::Restarted { outcome: Ok(ready), .. } = event {
-                stop_all(self.parts(), &[ready.id]).await;
+            match event {
+                Event::Restarted { outcome: Ok(ready), .. } => stop_all(self.parts(), &[ready.id]).await,
+                Event::Rolled { outcome: Ok(ready) } => {
+                    let ids: Vec<_> = ready.into_iter().map(|(_, ready)| ready.id).collect();
+                    stop_all(self.parts(), &ids).await;
+                }
+                _ => {}
             }
         }
     }
@@ -546,6 +596,8 @@ fn not_recorded(job: &Job) -> &'static str {
         Source::Commit { .. } => {
             "nothing to push again: the agent goes on trying, and finishes it at the latest when it starts"
         }
-        Source::Image { .. } => "nothing to deploy again: the agent goes on trying, until it is stopped",
+        Source::Image { .. } | Source::Again { .. } => {
+            "nothing to deploy again: the agent goes on trying, until it is stopped"
+        }
     }
 }

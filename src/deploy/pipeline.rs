@@ -4,23 +4,19 @@ use std::sync::Arc;
 
 use autostack_base::clock;
 use autostack_domain::{
-    DeploymentState, EnvMap, Failure, FailureKind, Formation, InstanceId, Release, ReleaseNumber, Stage,
-    limits,
+    App, DeploymentState, EnvMap, Failure, FailureKind, Formation, Release, ReleaseNumber, Stage,
 };
-use autostack_logs::Filter;
 use autostack_runtime::Backend;
 use autostack_store::Store;
-use futures_util::future::{join_all, try_join_all};
-use tokio::time::Instant;
 
 use crate::{
     artifact::{self, Made},
-    deployer::{Candidate, Job, Parts, Ready},
+    beside,
+    deployer::{Candidate, Input, Job, Parts, Ready},
     ending::{cancelled, end, is_destroyed, store_failure},
     launch::{self, Launchable},
     plan::Slot,
     probe::Started,
-    ready::{Wait, wait_until_ready},
     workspace::Workspace,
 };
 
@@ -37,16 +33,24 @@ pub(crate) async fn run(job: &Job, work: &Workspace, parts: &Parts) -> Result<Ca
 async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate, Failure> {
     work.enter(Stage::Source);
     check_cancelled(job, work)?;
-    let ((), app) = tokio::join!(mark_running(job, parts), read_app(job, parts));
-    let app = app?;
-    let made = artifact::make(job, work, parts, &app.config).await?;
-    let release = draft_release(job, &app, made);
-    let launch = Arc::new(Launchable { release, config: app.config, dir: work.dir.clone() });
-    run_release_command(job, work, parts, &launch).await?;
-    let started = start_all(job, work, parts, &launch).await?;
+    let ((), facts) = tokio::join!(mark_running(job, parts), read_app(job, parts));
+    let facts = facts?;
+    let made = artifact::make(job, work, parts, &facts).await?;
+    let config = made.config.clone().unwrap_or_else(|| facts.config.clone());
+    let release = draft_release(job, &facts, made);
+    let dir = parts.artifact_dir(&job.app, release.artifact.built_by());
+    let launch = Arc::new(Launchable { release, config, dir });
+    if launch.release.again.is_none() {
+        run_release_command(job, work, parts, &launch).await?;
+    }
+    let started = start_all(job, work, parts, &launch, &facts.app).await?;
     let ready = wait_for_all(job, work, parts, &launch, started).await?;
     record_prepared(job, work, parts, &launch).await?;
-    Ok(Candidate { launch, ready })
+    Ok(Candidate { launch, ready, app: Arc::new(facts.app), config_since: facts.own_config })
+}
+
+fn is_being_destroyed() -> Failure {
+    Failure::new(Stage::Source, FailureKind::Cancelled, "the app was destroyed meanwhile").hint("push again")
 }
 
 /// For whoever looks at the deployment meanwhile; its course does not depend on it.
@@ -62,33 +66,39 @@ async fn mark_running(job: &Job, parts: &Parts) {
 }
 
 /// What is recorded of the app at the moment of the deployment.
-struct AppFacts {
-    next: ReleaseNumber,
-    set_by_operator: Formation,
-    config: EnvMap,
+pub(crate) struct AppFacts {
+    /// As it will be once the release is live.
+    pub(crate) app: App,
+    /// What the release gets: the host's config, over it the app's own.
+    pub(crate) config: EnvMap,
+    own_config: EnvMap,
 }
 
 async fn read_app(job: &Job, parts: &Parts) -> Result<AppFacts, Failure> {
     let name = job.app.clone();
-    let read = move |store: &Store| {
-        let set_by_operator = store.app(&name)?.map(|app| app.formation).unwrap_or_default();
-        Ok(AppFacts {
-            next: store.next_release_number(&name)?,
-            set_by_operator,
-            config: store.merged_config(&name)?,
-        })
-    };
-    parts.store.call(read).await.map_err(|error| store_failure(Stage::Source, &error))
+    let read =
+        move |store: &Store| Ok((store.app(&name)?, store.merged_config(&name)?, store.config(&name)?));
+    let read = parts.store.call(read).await;
+    let (app, config, own_config) = read.map_err(|error| store_failure(Stage::Source, &error))?;
+    let mut app = app.ok_or_else(is_being_destroyed)?;
+    app.is_stopped = app.is_stopped && !job.starts_app();
+    Ok(AppFacts { app, config, own_config })
 }
 
 /// The release as it will be recorded once its instances are ready.
-fn draft_release(job: &Job, app: &AppFacts, made: Made) -> Release {
+fn draft_release(job: &Job, facts: &AppFacts, made: Made) -> Release {
     Release {
         app: job.app.clone(),
-        number: app.next,
-        formation: Formation::resolve(made.processes.keys(), &app.set_by_operator, &made.formation_asked),
+        number: ReleaseNumber(facts.app.last_release + 1),
+        formation: Formation::resolve(made.processes.keys(), &facts.app.formation, &made.formation_asked),
         artifact: made.artifact,
-        description: format!("Deploy {}", made.source),
+        description: match &job.input {
+            Input::Again { reason, .. } => reason.clone(),
+            Input::Commit(_) | Input::Pull { .. } | Input::Archive { .. } => {
+                format!("Deploy {}", made.source)
+            }
+        },
+        again: made.again,
         source: made.source,
         processes: made.processes,
         checks: made.checks,
@@ -143,28 +153,27 @@ async fn run_release_command(
     }
 }
 
-/// Starts every place of the formation, beside whatever runs now.
+/// Starts every place that the release is to fill, beside whatever runs now.
 async fn start_all(
     job: &Job,
     work: &Workspace,
     parts: &Parts,
     launch: &Launchable,
+    app: &App,
 ) -> Result<Vec<(Slot, Started)>, Failure> {
     work.enter(Stage::Start);
     check_cancelled(job, work)?;
-    if !launch.release.formation.0.is_empty() {
-        job.log.step(format!("Starting {} {}: {}", job.app, launch.release.number, launch.release.formation));
+    let wanted = app.wanted(&launch.release);
+    if app.is_stopped {
+        job.log.detail(format!("{} is stopped; what is released now runs from ps:start on", job.app));
+    } else if !wanted.0.is_empty() {
+        job.log.step(format!("Starting {} {}: {wanted}", job.app, launch.release.number));
     }
-    let starts = Slot::all(&launch.release.formation).map(|slot| async {
-        let spec = launch.instance(&slot);
-        work.will_start(&spec.id);
-        let started = launch::start(parts.runtime.as_ref(), &spec).await?;
-        // From here on its program runs; an engine may have taken seconds to come so far.
-        let since = Instant::now();
-        Ok((slot, Started { spec, endpoint: started.endpoint, since }))
+    let openings = Slot::all(&wanted).map(|slot| {
+        let round = app.round(&slot.process);
+        (slot, round)
     });
-    // Every start comes to its end, so that each instance can be stopped by its id when one of them failed.
-    join_all(starts).await.into_iter().collect()
+    beside::start_all(parts, launch, openings, &|id| work.will_start(id)).await
 }
 
 /// Waits until all of them are ready; the first that fails ends the wait.
@@ -176,35 +185,19 @@ async fn wait_for_all(
     started: Vec<(Slot, Started)>,
 ) -> Result<Vec<(Slot, Ready)>, Failure> {
     work.enter(Stage::Health);
-    let host = parts.host(&job.app);
     let say = |text: String| job.log.detail(text);
-    let limit = parts.settings().deploy.start_timeout;
-    let waits = started.iter().map(|(slot, instance)| {
-        let checks = launch.release.checks_of(&slot.process);
-        let is_lambda = launch.is_function(&slot.process);
-        let wait = Wait { checks, is_lambda, host: host.as_str(), limit, say: &say };
-        async move {
-            let ready = wait_until_ready(parts, instance, &wait).await;
-            let endpoint = ready.map_err(|failure| (instance.spec.id.clone(), failure))?;
-            let took = instance.since.elapsed().as_secs_f32();
-            let at =
-                if slot.process.is_web() { format!(" on port {}", endpoint.port()) } else { String::new() };
-            job.log.detail(format!("{slot} is up{at} ({took:.2} s)"));
-            Ok((slot.clone(), Ready { id: instance.spec.id.clone(), endpoint, since: instance.since }))
-        }
-    });
+    let uptime = beside::uptime(job.goes_back());
     let outcome = tokio::select! {
         biased;
         () = job.cancel.cancelled() => return Err(cancelled(work.stage())),
-        outcome = try_join_all(waits) => outcome,
+        outcome = beside::wait_for_all(parts, launch, &started, uptime, &say) => outcome,
     };
     match outcome {
         Ok(ready) => Ok(ready),
         Err((instance, failure)) => {
             // Only a stopped instance has all of its output in the log.
             work.stop_instances(parts, failure.kind).await;
-            let lines = last_lines(parts, job, &instance);
-            Err(failure.evidence(lines))
+            Err(failure.evidence(beside::last_lines(parts, launch, &instance)))
         }
     }
 }
@@ -219,20 +212,6 @@ async fn record_prepared(
     let (release, config, stages) = (launch.release.clone(), launch.config.clone(), work.stages());
     let write = move |store: &Store| store.prepare_release(&release, &config, &release.deployment, &stages);
     parts.store.call(write).await.map_err(|error| store_failure(Stage::Switch, &error))
-}
-
-/// The last lines that an instance wrote.
-fn last_lines(parts: &Parts, job: &Job, instance: &InstanceId) -> Vec<String> {
-    let filter = Filter { instance: Some(instance.clone()), ..Filter::default() };
-    let tail = parts.logs.app(&job.app).and_then(|stream| stream.tail(limits::EVIDENCE_LINES_MAX, &filter));
-    match tail {
-        Ok((entries, _)) if entries.is_empty() => vec!["the app wrote nothing".to_owned()],
-        Ok((entries, _)) => {
-            let lines = entries.iter().map(|(_, entry)| format!("| {}", entry.text_lossy()));
-            std::iter::once("last lines of the app:".to_owned()).chain(lines).collect()
-        }
-        Err(error) => vec![format!("the app's log cannot be read: {error}")],
-    }
 }
 
 pub(crate) fn check_cancelled(job: &Job, work: &Workspace) -> Result<(), Failure> {

@@ -27,7 +27,7 @@ use crate::{
 
 /// How long a process that serves no port must have run to count as started, where no check says otherwise.
 /// Long enough for a wrong path, a missing module or a refused connection to show itself.
-const UPTIME_WITHOUT_CHECK: Duration = Duration::from_secs(2);
+pub(crate) const UPTIME_WITHOUT_CHECK: Duration = Duration::from_secs(2);
 /// First pause between two looks at `PORT`; it grows to [`LOOK_PAUSE_MAX`].
 const LOOK_PAUSE_FIRST: Duration = Duration::from_millis(2);
 /// Longest pause between two looks at `PORT`.
@@ -59,6 +59,8 @@ pub(crate) struct Wait<'a> {
     pub(crate) host: &'a str,
     /// How long the whole may take.
     pub(crate) limit: Duration,
+    /// How long one that serves no port and has no checks must have run.
+    pub(crate) uptime: Duration,
     /// Told what is waited for.
     pub(crate) say: &'a (dyn Fn(String) + Send + Sync),
 }
@@ -132,7 +134,7 @@ async fn pass(
             first_answer(&instance, wait).await;
         }
     } else if startup.is_empty() {
-        tokio::time::sleep_until(instance.since + UPTIME_WITHOUT_CHECK).await;
+        tokio::time::sleep_until(instance.since + wait.uptime).await;
     }
     is_checking.store(true, Ordering::Relaxed);
     for check in startup {

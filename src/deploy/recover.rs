@@ -138,7 +138,7 @@ impl Deployer {
 /// The ref has moved, so the prepared release goes live.
 async fn finish(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError> {
     let Some(number) = deployment.release else { return undo(parts, deployment).await };
-    parts.record_commit(&deployment.app, number, &deployment.id, &deployment.source).await?;
+    parts.record_commit(&deployment.app, number, &deployment.id, &deployment.source, None).await?;
     close_log(
         parts,
         &deployment.id,

@@ -21,7 +21,7 @@ const FAILED_STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// One deployment's makings. Whoever makes something registers it here *before* it exists.
 pub(crate) struct Workspace {
-    /// The artifact's folder.
+    /// The folder of the artifact that is made.
     pub(crate) dir: PathBuf,
     app: AppName,
     deployment: DeploymentId,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     app_settings::AppSettings,
     names::{AppName, ProcessType, ReleaseNumber, UserId},
+    release::Release,
     time::UnixMillis,
 };
 
@@ -40,6 +41,24 @@ impl Formation {
     }
 }
 
+impl Formation {
+    /// What should run of a live release: what an operator has set since it was made wins over what it was made
+    /// with. A process type that the release does not have is left out.
+    pub fn of_live(release: &Release, set_by_operator: &Formation) -> Formation {
+        let long_running = release.processes.keys().filter(|process| !process.is_release());
+        let count = |process| {
+            let asked = set_by_operator.0.get(process).or_else(|| release.formation.0.get(process));
+            asked.copied().unwrap_or(1)
+        };
+        Formation(long_running.map(|process| (process.clone(), count(process))).collect())
+    }
+
+    /// How many instances that are.
+    pub fn total(&self) -> u32 {
+        self.0.values().sum()
+    }
+}
+
 impl fmt::Display for Formation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (process, count)) in self.0.iter().enumerate() {
@@ -70,6 +89,13 @@ pub struct App {
     /// What else operators set.
     #[serde(default, skip_serializing_if = "AppSettings::is_default")]
     pub settings: AppSettings,
+    /// Whether an operator has stopped it: nothing of it runs, and visitors are told so, until it is started again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_stopped: bool,
+    /// How often the instances of each process type were replaced by `ps:restart`. An instance carries the round that
+    /// it was started in: after a crash in the middle of a restart those of the round that is recorded here stay.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rounds: BTreeMap<ProcessType, u32>,
 }
 
 impl App {
@@ -84,6 +110,21 @@ impl App {
             last_release: 0,
             formation: Formation::default(),
             settings: AppSettings::default(),
+            is_stopped: false,
+            rounds: BTreeMap::new(),
         }
+    }
+
+    /// The round that the instances of a process type are in.
+    pub fn round(&self, process: &ProcessType) -> u32 {
+        self.rounds.get(process).copied().unwrap_or(0)
+    }
+
+    /// What of a live release should run now: nothing while the app is stopped.
+    pub fn wanted(&self, release: &Release) -> Formation {
+        if self.is_stopped {
+            return Formation::default();
+        }
+        Formation::of_live(release, &self.formation)
     }
 }

@@ -9,7 +9,6 @@ use crate::{
     image::ImageReference,
     names::{AppName, DeploymentId, ReleaseNumber, UserId},
     push::{CommitId, RefName},
-    release::ReleaseSource,
     time::UnixMillis,
 };
 
@@ -105,16 +104,13 @@ pub enum Source {
         /// Its name, as it was given.
         reference: ImageReference,
     },
-}
-
-impl Source {
-    /// What a release of it is recorded as made from.
-    pub fn of_release(&self) -> ReleaseSource {
-        match self {
-            Source::Commit { commit, .. } => ReleaseSource::Commit { commit: commit.clone() },
-            Source::Image { reference } => ReleaseSource::Image { reference: reference.clone() },
-        }
-    }
+    /// The artifact of an earlier release, with another config or to go back to it.
+    Again {
+        /// Why, for people: `Set DATABASE_URL`, `Rollback to v3`.
+        reason: String,
+        /// The release; `None` for the one that was live when its turn came.
+        again: Option<ReleaseNumber>,
+    },
 }
 
 impl fmt::Display for Source {
@@ -123,6 +119,7 @@ impl fmt::Display for Source {
         match self {
             Source::Commit { commit, .. } => f.write_str(commit.short()),
             Source::Image { reference } => write!(f, "{reference}"),
+            Source::Again { reason, .. } => f.write_str(reason),
         }
     }
 }

@@ -59,6 +59,19 @@ impl EnvMap {
         }
     }
 
+    /// This map with everything that differs from `before` to `after`: what was set or removed between the two wins.
+    #[must_use]
+    pub fn with_changes(&self, before: &EnvMap, after: &EnvMap) -> EnvMap {
+        let mut changed = self.clone();
+        for name in before.0.keys().filter(|name| !after.0.contains_key(*name)) {
+            changed.0.remove(name);
+        }
+        for (name, value) in after.0.iter().filter(|(name, value)| before.0.get(*name) != Some(value)) {
+            changed.0.insert(name.clone(), value.clone());
+        }
+        changed
+    }
+
     /// All variables, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))

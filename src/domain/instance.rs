@@ -25,6 +25,9 @@ pub struct InstanceSpec {
     pub process: ProcessType,
     /// Its place in the formation, from 1.
     pub index: u32,
+    /// The round of restarts that it was started in; 0 until the first.
+    #[serde(default)]
+    pub round: u32,
     /// What runs, and in what.
     #[serde(flatten)]
     pub program: Program,

@@ -137,6 +137,9 @@ pub struct Release {
     pub cron: Vec<CronTask>,
     /// Why it was made, for people: `Deploy 3f9c2a1`.
     pub description: String,
+    /// The release whose artifact it is, where it was made for another config or to go back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<ReleaseNumber>,
     /// The deployment that made it.
     pub deployment: DeploymentId,
     /// When it was made.

@@ -11,6 +11,8 @@
 //! | [`config`] | the environment that the next release gets |
 //! | [`deployments`] | a deployment recorded, taken live and shown |
 //! | [`events`] | who changed what, recorded and read |
+//! | [`processes`] | how many instances run, restarted, stopped, started, built again |
+//! | [`releases`] | a new release for another config, and back to an earlier one |
 //! | [`images`] | images from registries and archives, and the logins at registries |
 //! | [`push`] | one `git push` from its first byte to its end, and the two hooks in between |
 //! | [`screen`] | where the lines of a push go |
@@ -36,9 +38,11 @@ pub mod images;
 pub mod keys;
 pub mod members;
 pub mod platform;
+pub mod processes;
 pub mod push;
 pub mod revoked;
 pub mod run;
+pub mod releases;
 pub mod screen;
 pub mod status;
 pub mod users;

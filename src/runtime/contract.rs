@@ -164,6 +164,7 @@ pub fn spec(subject: &dyn Subject, does: &Does) -> Result<InstanceSpec, Box<dyn 
         release: ReleaseNumber(1),
         process,
         index: 1,
+        round: 4,
         program: subject.program(does),
         env: EnvMap::new(),
         limits: InstanceLimits::default(),

@@ -1,14 +1,14 @@
 //! Verbs of the config: the environment of an app, and what every app of the host gets beneath its own. Sealed.
 
-use autostack_domain::{AppName, EnvMap, limits};
-use redb::{ReadTransaction, ReadableTable};
+use autostack_domain::{AppName, EnvMap, ReleaseNumber, limits};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::{
     apps,
     error::StoreError,
     seal::Belonging,
     store::Store,
-    tables::{APPS, CONFIG},
+    tables::{APPS, CONFIG, RELEASE_CONFIG},
 };
 
 /// Under which the host's own config stands: no app has an empty name.
@@ -81,6 +81,41 @@ impl Store {
             }
         };
         self.update_config(Some(app), change).map(drop)
+    }
+
+    /// Makes the config of a release the app's own, but for what the host gives every app anyway. `before` is the
+    /// app's own config of some time ago: what was changed since then wins.
+    pub(crate) fn take_config_of(
+        &self,
+        txn: &WriteTransaction,
+        app: &AppName,
+        release: ReleaseNumber,
+        before: &EnvMap,
+    ) -> Result<(), StoreError> {
+        let of_release = Belonging::ReleaseConfig(app, release);
+        let taken = match txn.open_table(RELEASE_CONFIG)?.get((app.as_str(), release.0))? {
+            Some(sealed) => self.sealer().open_env(of_release, sealed.value())?,
+            None => return Err(StoreError::not_found("release", &format!("{app} {release}"))),
+        };
+        let mut configs = txn.open_table(CONFIG)?;
+        let open = |owner: Option<&AppName>| {
+            let (key, belonging) = place(owner);
+            match configs.get(key)? {
+                Some(sealed) => self.sealer().open_env(belonging, sealed.value()),
+                None => Ok(EnvMap::new()),
+            }
+        };
+        let (host, now) = (open(None)?, open(Some(app))?);
+        let mut own = taken.clone();
+        for (name, value) in taken.iter() {
+            if before.get(name).is_none() && host.get(name) == Some(value) {
+                own.remove(name);
+            }
+        }
+        let own = own.with_changes(before, &now);
+        let (key, belonging) = place(Some(app));
+        configs.insert(key, self.sealer().seal_env(belonging, &own)?.as_slice())?;
+        Ok(())
     }
 
     /// Sets the whole config of an app.

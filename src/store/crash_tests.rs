@@ -17,7 +17,7 @@ use redb::StorageBackend;
 use crate::{
     Store, StoreError, open,
     seal::Sealer,
-    tests::{app, app_name, deployment, deployment_id, env, release, ssh_key, user},
+    tests::{app, app_name, deployment, deployment_id, env, main_branch, release, ssh_key, user},
 };
 
 /// Everything that a reader can see.
@@ -81,7 +81,7 @@ const SCENARIO: [Step; 15] = [
 
 fn commit(store: &Store, number: u32, deployment: u32) -> Result<(), StoreError> {
     let (app, id) = (app_name("shop"), deployment_id(deployment));
-    store.commit_release(&app, ReleaseNumber(number), &id, Some("main"), UnixMillis(9))
+    store.commit_release(&app, ReleaseNumber(number), &id, main_branch(), UnixMillis(9))
 }
 
 /// A disk with a cache that a power cut loses, wholly or in part.

@@ -71,7 +71,8 @@ fn golden_app() {
         formation: formation(),
         ..app("shop")
     };
-    check("app", &[app("shop"), used]);
+    let operated = App { is_stopped: true, rounds: [("web".parse().unwrap(), 2)].into(), ..used.clone() };
+    check("app", &[app("shop"), used, operated]);
 }
 
 #[test]
@@ -158,7 +159,9 @@ fn golden_release() {
         processes: [("web".parse().unwrap(), None)].into(),
         ..plain.clone()
     };
-    check("release", &[plain.clone(), site(Some("404.html"), false), site(None, true), image]);
+    let again =
+        Release { description: "Rollback to v1".into(), again: Some(ReleaseNumber(1)), ..plain.clone() };
+    check("release", &[plain.clone(), site(Some("404.html"), false), site(None, true), image, again]);
 }
 
 const STATES: [DeploymentState; 6] = [

@@ -18,10 +18,22 @@ use crate::{
     tables::{APPS, RELEASE_CONFIG, RELEASES},
 };
 
+/// What a release brings with it when it goes live.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GoingLive<'a> {
+    /// The branch that it was pushed to; becomes the app's own if it has none yet.
+    pub deploy_branch: Option<&'a str>,
+    /// Set to make the release's config the app's own, as a rollback does. It is the app's config as it was when the
+    /// release was drafted: what was set or removed since then stays so.
+    pub config_since: Option<&'a EnvMap>,
+    /// Whether an app that was stopped runs again from now on, as after a push.
+    pub starts: bool,
+}
+
 impl Store {
     /// Records a release whose instances are all ready, with the config that they have, and marks its
     /// deployment as prepared. Its number must be [`Store::next_release_number`]; the number stays used
-    /// even if the release is discarded.
+    /// even if the release is discarded. A release whose artifact it uses again must still be there.
     pub fn prepare_release(
         &self,
         release: &Release,
@@ -36,6 +48,12 @@ impl Store {
             if number.0 != app.last_release + 1 {
                 let why = format!("the next one is v{}", app.last_release + 1);
                 return Err(StoreError::conflict("release", &format!("{name} {number}"), why));
+            }
+            if let Some(again) = release.again
+                && RELEASES.write(txn)?.get((name.as_str(), again.0))?.is_none()
+            {
+                let why = "it was removed meanwhile, and its artifact with it";
+                return Err(StoreError::conflict("release", &format!("{name} {again}"), why));
             }
             let before = deployment_of(name, deployments::get(txn, id)?)?;
             match before.state {
@@ -54,14 +72,14 @@ impl Store {
         })
     }
 
-    /// Makes a prepared release the live one and its deployment a success; `deploy_branch` becomes the
-    /// app's own if it has none yet; none for what came by no push. Repeating it is harmless, also after a later release went live.
+    /// Makes a prepared release the live one and its deployment a success, with what it brings. Repeating it is
+    /// harmless, also after a later release went live.
     pub fn commit_release(
         &self,
         name: &AppName,
         number: ReleaseNumber,
         id: &DeploymentId,
-        deploy_branch: Option<&str>,
+        brings: GoingLive<'_>,
         ended_at: UnixMillis,
     ) -> Result<(), StoreError> {
         self.write(|txn| {
@@ -76,7 +94,11 @@ impl Store {
                 _ => return Err(wrong_state(&before, "committed")),
             }
             app.current_release = Some(number);
-            app.deploy_branch = app.deploy_branch.or_else(|| deploy_branch.map(str::to_owned));
+            app.deploy_branch = app.deploy_branch.or_else(|| brings.deploy_branch.map(str::to_owned));
+            app.is_stopped = app.is_stopped && !brings.starts;
+            if let Some(before) = brings.config_since {
+                self.take_config_of(txn, name, number, before)?;
+            }
             APPS.write(txn)?.put(name.as_str(), &app)?;
             let mut after = before.clone();
             after.state = DeploymentState::Success;

@@ -43,6 +43,7 @@ mod tables;
 mod users;
 
 pub use error::StoreError;
+pub use journal::GoingLive;
 pub use store::Store;
 
 #[cfg(test)]

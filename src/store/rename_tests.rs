@@ -4,7 +4,7 @@ use autostack_domain::{EnvMap, RegistryLogin, ReleaseNumber, UnixMillis, User, p
 
 use crate::{
     Store, StoreError,
-    tests::{Home, app, app_name, deployment, deployment_id, env, release, user},
+    tests::{Home, app, app_name, deployment, deployment_id, env, main_branch, release, user},
 };
 
 fn bob() -> User {
@@ -30,7 +30,7 @@ fn two_shops() -> (Home, Store) {
         store.set_registry_login(Some(&name), &login()).unwrap();
         store.create_deployment(&deployment(name.as_str(), number)).unwrap();
         store.prepare_release(&release(name.as_str(), 1, number), &env(&[("A", "1")]), &id, &[]).unwrap();
-        store.commit_release(&name, ReleaseNumber(1), &id, Some("main"), UnixMillis(9)).unwrap();
+        store.commit_release(&name, ReleaseNumber(1), &id, main_branch(), UnixMillis(9)).unwrap();
     }
     (home, store)
 }

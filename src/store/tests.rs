@@ -8,7 +8,7 @@ use autostack_domain::{
     UserId, limits, permission::Role,
 };
 
-use crate::{Store, StoreError};
+use crate::{GoingLive, Store, StoreError};
 
 pub(crate) struct Home {
     dir: tempfile::TempDir,
@@ -38,6 +38,11 @@ impl Home {
 
 pub(crate) fn app_name(name: &str) -> AppName {
     name.parse().unwrap()
+}
+
+/// As after a push to `main`.
+pub(crate) fn main_branch() -> GoingLive<'static> {
+    GoingLive { deploy_branch: Some("main"), ..GoingLive::default() }
 }
 
 pub(crate) fn user_id() -> UserId {
@@ -109,6 +114,7 @@ pub(crate) fn release(app: &str, number: u32, deployment: u32) -> Release {
         formation: Default::default(),
         checks: Default::default(),
         description: "Deploy 3f9c2a1".into(),
+        again: None,
         deployment: deployment_id(deployment),
         created_at: UnixMillis(3),
     }
@@ -215,7 +221,7 @@ fn a_release_goes_live_in_one_step_and_only_once() {
     let (shop, id) = (app_name("shop"), deployment_id(1));
     store.create_deployment(&deployment("shop", 1)).unwrap();
     let commit = |number, id: &DeploymentId| {
-        store.commit_release(&shop, ReleaseNumber(number), id, Some("main"), UnixMillis(9))
+        store.commit_release(&shop, ReleaseNumber(number), id, main_branch(), UnixMillis(9))
     };
     assert!(is_conflict(&commit(1, &id)), "nothing is prepared yet");
 
@@ -254,7 +260,7 @@ fn old_releases_make_room_but_neither_the_live_one_nor_a_prepared_one() {
         store.create_deployment(&deployment("shop", number)).unwrap();
         store.prepare_release(&release("shop", number, artifact), &env(&[]), &id, &stages()).unwrap();
         if is_live {
-            store.commit_release(&shop, ReleaseNumber(number), &id, Some("main"), UnixMillis(9)).unwrap();
+            store.commit_release(&shop, ReleaseNumber(number), &id, main_branch(), UnixMillis(9)).unwrap();
         }
     };
     // v3 runs the artifact of v1 again, as after a rollback; v5 is prepared.
@@ -294,7 +300,7 @@ fn a_discarded_release_is_gone_but_its_number_stays_used() {
     assert_eq!(ended.failure, Some(failure()));
     assert!(store.unfinished_deployments().unwrap().is_empty());
     assert_eq!(store.next_release_number(&shop).unwrap(), ReleaseNumber(2));
-    assert!(store.commit_release(&shop, ReleaseNumber(1), &id, Some("main"), UnixMillis(9)).is_err());
+    assert!(store.commit_release(&shop, ReleaseNumber(1), &id, main_branch(), UnixMillis(9)).is_err());
 }
 
 #[test]
@@ -347,7 +353,7 @@ fn old_deployments_go_but_the_live_and_the_unfinished_stay() {
     let shop = app_name("shop");
     store.create_deployment(&deployment("shop", 1)).unwrap();
     store.prepare_release(&release("shop", 1, 1), &env(&[]), &deployment_id(1), &[]).unwrap();
-    store.commit_release(&shop, ReleaseNumber(1), &deployment_id(1), Some("main"), UnixMillis(2)).unwrap();
+    store.commit_release(&shop, ReleaseNumber(1), &deployment_id(1), main_branch(), UnixMillis(2)).unwrap();
     store.create_deployment(&deployment("shop", 2)).unwrap();
     let mut removed = Vec::new();
     let most = u32::try_from(limits::FINISHED_DEPLOYMENTS_PER_APP_MAX).unwrap();

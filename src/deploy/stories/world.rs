@@ -18,8 +18,8 @@ use autostack_base::{
 use autostack_builder::Builder;
 use autostack_domain::{
     App, AppName, Artifact, Deployment, DeploymentId, DeploymentState, EngineHost, EnvMap, Exit, Formation,
-    InstanceId, InstanceSpec, ProcessType, Program, Release, ReleaseNumber, Source, UnixMillis,
-    release::LaunchEnv, resources::InstanceLimits, route::Target,
+    ImageReference, InstanceId, InstanceSpec, ProcessType, Program, Release, ReleaseNumber, ReleaseSource,
+    Source, UnixMillis, release::LaunchEnv, resources::InstanceLimits, route::Target,
 };
 use autostack_engine::EngineError;
 use autostack_git::Repositories;
@@ -29,7 +29,7 @@ use autostack_runtime::{
     Backend, ExecRequest, ExecSession, MemoryBackend, Observed, RuntimeError, Runtimes, Started,
     TerminalSize, Usage,
 };
-use autostack_store::Store;
+use autostack_store::{GoingLive, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -180,18 +180,19 @@ impl World {
         let app: AppName = name.parse().unwrap();
         let user = "00000000-0000-7000-8000-000000000001".parse().unwrap();
         let id: DeploymentId = uuid::Uuid::now_v7().to_string().parse().unwrap();
-        let source = Source::Image { reference: "example.com/team/app:1".parse().unwrap() };
+        let source = Source::Image { reference: reference() };
         let web = ProcessType::web();
         let release = Release {
             app: app.clone(),
             number: ReleaseNumber(1),
             artifact: artifact(id.clone()),
-            source: source.of_release(),
+            source: ReleaseSource::Image { reference: reference() },
             processes: [(web.clone(), None)].into(),
             formation: Formation([(web, 1)].into()),
             checks: Default::default(),
             cron: Vec::new(),
             description: String::new(),
+            again: None,
             deployment: id.clone(),
             created_at: UnixMillis(1),
         };
@@ -211,7 +212,7 @@ impl World {
         store.create_app(&App::new(app.clone(), deployment.user.clone(), UnixMillis(1))).unwrap();
         store.create_deployment(&deployment).unwrap();
         store.prepare_release(&release, &EnvMap::new(), &id, &[]).unwrap();
-        store.commit_release(&app, release.number, &id, None, UnixMillis(2)).unwrap();
+        store.commit_release(&app, release.number, &id, GoingLive::default(), UnixMillis(2)).unwrap();
         app
     }
 
@@ -224,6 +225,7 @@ impl World {
             release: ReleaseNumber(release),
             process,
             index: 1,
+            round: 0,
             program: Program::Image { image: image(), command: None, port: 8080 },
             env: EnvMap::new(),
             limits: InstanceLimits::default(),
@@ -269,6 +271,10 @@ pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl 
         }
     };
     assert!(tokio::time::timeout(LIMIT, waited).await.is_ok(), "{what}");
+}
+
+fn reference() -> ImageReference {
+    "example.com/team/app:1".parse().unwrap()
 }
 
 fn image() -> autostack_domain::Digest {

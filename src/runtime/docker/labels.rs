@@ -121,6 +121,7 @@ mod tests {
             release: ReleaseNumber(3),
             process,
             index: 2,
+            round: 5,
             program: Program::Image { image, command: Some("exec it 'now'".into()), port: 8080 },
             env,
             limits: InstanceLimits { memory_bytes_max: Some(64 << 20), ..InstanceLimits::default() },

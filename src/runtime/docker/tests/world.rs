@@ -114,6 +114,7 @@ impl World {
             release: ReleaseNumber(1),
             process,
             index: 1,
+            round: 0,
             program: Program::Image {
                 image: self.image.clone(),
                 command: Some(command.to_owned()),

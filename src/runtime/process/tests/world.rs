@@ -176,6 +176,7 @@ pub(super) fn spec(dir: &Path, command: &str) -> InstanceSpec {
         release: ReleaseNumber(1),
         process,
         index: 1,
+        round: 0,
         program: Program::Folder { dir: dir.join("app"), command: command.to_owned() },
         env: EnvMap::new(),
         limits: InstanceLimits::default(),
