@@ -43,6 +43,7 @@ pub mod push;
 pub mod revoked;
 pub mod run;
 pub mod releases;
+pub mod revoked;
 pub mod screen;
 pub mod status;
 pub mod users;

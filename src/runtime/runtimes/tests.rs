@@ -123,7 +123,18 @@ fn spec(random: u32, program: Program) -> InstanceSpec {
     let id = InstanceId::compose(&app, &process, 1, random);
     let limits = InstanceLimits::default();
     let (env, mounts) = (EnvMap::new(), Vec::new());
-    InstanceSpec { id, app, release: ReleaseNumber(1), process, index: 1, round: 0, program, env, limits, mounts }
+    InstanceSpec {
+        id,
+        app,
+        release: ReleaseNumber(1),
+        process,
+        index: 1,
+        round: 0,
+        program,
+        env,
+        limits,
+        mounts,
+    }
 }
 
 fn folder(random: u32) -> InstanceSpec {
