@@ -311,6 +311,8 @@ async fn open_deployer(
     let logs = Logs::open(layout.folder("logs"), LogLimits::from(&settings.logs))?;
     core.spawn("event sync", logs.clone().keep_events_synced(core.clone(), core.shutdown_token()));
     core.spawn("log sweep", logs.clone().keep_swept(core.clone(), core.shutdown_token()));
+    // Stopped after the visitors: what they still asked for is noted too.
+    proxy.keep_access_log(logs.clone(), core);
     let hooks_dir = layout.folder("hooks");
     install_hooks(&hooks_dir).map_err(|source| AgentError::Folder { path: hooks_dir.clone(), source })?;
     let repositories = Repositories::new(layout.folder("repos"), hooks_dir);

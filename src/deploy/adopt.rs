@@ -69,8 +69,8 @@ impl Deployer {
             "the container engine does not answer; its apps wait for it"
         );
         for app in &waiting {
-            let (hosts, target) = (vec![self.parts.host(app)], Target::Endpoints(Vec::new()));
-            drop(self.parts.proxy.publish(AppRoute { app: app.clone(), hosts, target }));
+            let (addresses, target) = (vec![self.parts.host(app).into()], Target::Endpoints(Vec::new()));
+            drop(self.parts.proxy.publish(AppRoute::new(app.clone(), addresses, target)));
             let text = format!("The app waits for the container engine: {error}");
             self.parts.say(app, LineKind::Trouble, text);
         }

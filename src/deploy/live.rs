@@ -1,7 +1,7 @@
 //! The release that visitors meet: which instance fills which place, what happens when one ends, and what
 //! the route table is told.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use autostack_base::tasks::Backoff;
 use autostack_domain::{
@@ -165,8 +165,15 @@ impl Live {
     /// Puts the route of the app into the table; what left the table is given back to be drained.
     pub(crate) fn publish(&self, parts: &Parts) -> Retired {
         let app = self.launch.release.app.clone();
-        let hosts = vec![parts.host(&app)];
-        parts.proxy.publish(AppRoute { app, hosts, target: self.target() })
+        let addresses = vec![parts.host(&app).into()];
+        parts.proxy.publish(AppRoute { dynos: self.dynos(), ..AppRoute::new(app, addresses, self.target()) })
+    }
+
+    /// What the access log calls the endpoints.
+    fn dynos(&self) -> BTreeMap<SocketAddr, String> {
+        let named =
+            |(slot, place): (&Slot, &Place)| Some((place.instance.as_ref()?.endpoint, slot.to_string()));
+        self.places.iter().filter(|(slot, _)| slot.process.is_web()).filter_map(named).collect()
     }
 
     fn target(&self) -> Target {

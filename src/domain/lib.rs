@@ -25,16 +25,20 @@
 //! | [`resources`], [`storage`] | what an instance may use of the host, and the folders that it sees |
 //! | [`cron`] | what an app has done at set times |
 //! | [`route`] | host names and what stands behind them |
+//! | [`certificate`] | a certificate chain and its key, sorted |
+//! | [`address`], [`traffic`] | where visitors reach an app and by which rules; who may claim which host |
 //! | [`screen`] | the shape of a line that a person reads |
 //! | [`user`] | who uses the platform, and the keys that prove it |
 //! | [`permission`] | who may do what: one function, default no |
 //! | [`event`] | who changed what, from where, and when |
 //! | [`limits`] | every bound, with its unit |
 
+pub mod address;
 pub mod app;
 pub mod app_json;
 pub mod app_settings;
 pub mod build_settings;
+pub mod certificate;
 pub mod checks;
 pub mod cron;
 pub mod deployment;
@@ -64,12 +68,15 @@ pub mod screen;
 pub mod secret;
 pub mod storage;
 pub mod time;
+pub mod traffic;
 pub mod tree_path;
 pub mod user;
 
+pub use address::Address;
 pub use app::{App, Formation};
 pub use app_settings::AppSettings;
 pub use build_settings::{BuildSettings, Buildpack, SelectedBuilder};
+pub use certificate::CertificatePem;
 pub use deployment::{Deployment, DeploymentState, Source, Stage, StageRecord};
 pub use engine_host::EngineHost;
 pub use env_export::ExportFormat;
@@ -90,5 +97,6 @@ pub use route::Host;
 pub use screen::{Line, LineKind};
 pub use secret::Secret;
 pub use time::UnixMillis;
+pub use traffic::{Rules, Traffic};
 pub use tree_path::TreePath;
 pub use user::{SshKeyRecord, User};

@@ -124,3 +124,19 @@ pub const CRON_RUNS_KEPT: usize = 200;
 pub const ONE_OFFS_PER_APP_MAX: usize = 16;
 /// Bytes of the command line of a one-off: what an SSH command may hold.
 pub const ONE_OFF_COMMAND_BYTES_MAX: usize = 16 * 1024;
+/// Addresses that one app may have beside those below the host's own domains.
+pub const DOMAINS_PER_APP_MAX: usize = 100;
+/// Domains of the host below which every app has a name.
+pub const GLOBAL_DOMAINS_MAX: usize = 16;
+/// Bytes of the path that an address begins with.
+pub const PATH_PREFIX_BYTES_MAX: usize = 256;
+/// Hosts of one app whose visitors are sent on.
+pub const REDIRECTS_PER_APP_MAX: usize = 100;
+/// Users that HTTP authentication of one app may know.
+pub const HTTP_USERS_PER_APP_MAX: usize = 100;
+/// Bytes of the name of such a user.
+pub const HTTP_USER_BYTES_MAX: usize = 128;
+/// Bytes of the password of such a user.
+pub const HTTP_PASSWORD_BYTES_MAX: usize = 1024;
+/// Bytes of a certificate chain and its key, in PEM.
+pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;

@@ -1,10 +1,14 @@
 //! Host names, and what stands behind them.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{AppName, Invalid};
+use crate::{
+    address::Address,
+    names::{AppName, Invalid},
+    traffic::Rules,
+};
 
 /// A host name in lower case without a port: letters, digits, `-` and `.`, 253 bytes at most (RFC 1123).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,6 +24,11 @@ impl Host {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is a name below `above`, however deep.
+    pub fn is_below(&self, above: &Host) -> bool {
+        self.0.strip_suffix(&above.0).is_some_and(|labels| labels.ends_with('.'))
     }
 }
 
@@ -87,15 +96,26 @@ pub enum Target {
     },
 }
 
-/// All hosts of one app and what answers for them; published and withdrawn as one.
+/// All addresses of one app and what answers for them; published and withdrawn as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppRoute {
     /// The app.
     pub app: AppName,
-    /// Its hosts.
-    pub hosts: Vec<Host>,
+    /// Where it is reached, hosts that are only sent on from included.
+    pub addresses: Vec<Address>,
     /// What answers.
     pub target: Target,
+    /// What endpoints are called in the access log: `web.1`.
+    pub dynos: BTreeMap<SocketAddr, String>,
+    /// What happens before the app is asked.
+    pub rules: Rules,
+}
+
+impl AppRoute {
+    /// A route without rules.
+    pub fn new(app: AppName, addresses: Vec<Address>, target: Target) -> Self {
+        Self { app, addresses, target, dynos: BTreeMap::new(), rules: Rules::default() }
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::{
 };
 
 const APPS: &str = "apps";
+const ACCESS: &str = "access";
 const DEPLOYMENTS: &str = "deployments";
 const EVENTS: &str = "events";
 /// What is moved here is no log any more; emptied at start.
@@ -87,6 +88,19 @@ impl Logs {
         self.stream(self.folder(APPS).join(app.as_str()), shape)
     }
 
+    /// The access log of an app: a line for each request. Limited like [`Logs::app`], and apart from it, so that
+    /// visitors cannot drive out what the app has written.
+    ///
+    /// # Errors
+    /// As [`Logs::app`].
+    pub fn access(&self, app: &AppName) -> Result<Arc<Stream>, LogError> {
+        let shape = Shape {
+            segment_bytes_max: self.0.limits.segment_bytes_max,
+            bytes_max: Some(self.0.limits.app_bytes_max),
+        };
+        self.stream(self.folder(ACCESS).join(app.as_str()), shape)
+    }
+
     /// The build log of a deployment.
     ///
     /// # Errors
@@ -125,13 +139,14 @@ impl Logs {
         self.0.events.get().cloned()
     }
 
-    /// Removes the log of an app, if there is one. Whoever still holds it can add nothing more, and its
+    /// Removes the log of an app and its access log, if there are. Whoever still holds it can add nothing more, and its
     /// readers end; an app of the same name begins with an empty log.
     ///
     /// # Errors
     /// When the folder cannot be moved away; one that could not be deleted then goes at the next start.
     pub fn remove_app(&self, app: &AppName) -> Result<(), LogError> {
-        self.remove(&self.folder(APPS).join(app.as_str()))
+        let access = self.remove(&self.folder(ACCESS).join(app.as_str()));
+        self.remove(&self.folder(APPS).join(app.as_str())).and(access)
     }
 
     /// Removes the log of a deployment likewise.
@@ -148,6 +163,10 @@ impl Logs {
 
     pub(crate) fn apps_folder(&self) -> PathBuf {
         self.folder(APPS)
+    }
+
+    pub(crate) fn access_folder(&self) -> PathBuf {
+        self.folder(ACCESS)
     }
 
     pub(crate) fn deployments_folder(&self) -> PathBuf {

@@ -3,13 +3,14 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use autostack_base::tasks::{Shutdown, Tasks};
 use autostack_domain::{AppName, UnixMillis};
 
-use crate::{error::LogError, logs::Logs, segment};
+use crate::{error::LogError, logs::Logs, segment, stream::Stream};
 
 /// How often [`Logs::keep_swept`] looks.
 const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -21,7 +22,10 @@ impl Logs {
     pub fn sweep(&self, now: UnixMillis) {
         let app_cutoff = cutoff(now, self.limits().app_age_max);
         for dir in folders(&self.apps_folder()) {
-            report(&dir, self.sweep_app(&dir, app_cutoff));
+            report(&dir, self.sweep_app(&dir, app_cutoff, Self::app));
+        }
+        for dir in folders(&self.access_folder()) {
+            report(&dir, self.sweep_app(&dir, app_cutoff, Self::access));
         }
         let build_cutoff = cutoff(now, self.limits().build_age_max);
         for dir in folders(&self.deployments_folder()) {
@@ -47,12 +51,17 @@ impl Logs {
         }
     }
 
-    fn sweep_app(&self, dir: &Path, cutoff: SystemTime) -> Result<(), LogError> {
+    fn sweep_app(
+        &self,
+        dir: &Path,
+        cutoff: SystemTime,
+        open: impl Fn(&Self, &AppName) -> Result<Arc<Stream>, LogError>,
+    ) -> Result<(), LogError> {
         let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let Ok(app) = name.parse::<AppName>() else { return Ok(()) };
         let is_oldest_old =
             segment::list(dir)?.first().is_some_and(|oldest| is_older(&segment::path(dir, *oldest), cutoff));
-        let stream = if is_oldest_old { Some(self.app(&app)?) } else { self.held(dir) };
+        let stream = if is_oldest_old { Some(open(self, &app)?) } else { self.held(dir) };
         stream.map_or(Ok(()), |stream| stream.remove_older(|path| is_older(path, cutoff)))
     }
 }

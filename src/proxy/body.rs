@@ -13,7 +13,13 @@ use std::{
 };
 
 use crate::{
-    claim::Claim, link::Busy, proxy::Proxy, stall::Stall, static_files::FileBody, upstream::Connection,
+    access::{Pending, Said},
+    claim::Claim,
+    link::Busy,
+    proxy::Proxy,
+    stall::Stall,
+    static_files::FileBody,
+    upstream::Connection,
 };
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -136,6 +142,10 @@ pub(crate) fn poll_data(
 pub(crate) struct ResponseBody {
     kind: Kind,
     busy: Option<Busy>,
+    /// What a page of the proxy's own says.
+    said: Option<Box<Said>>,
+    /// The request's place in the access log.
+    pending: Option<Pending>,
 }
 
 #[derive(Debug)]
@@ -148,11 +158,20 @@ enum Kind {
 
 impl ResponseBody {
     pub(crate) fn empty() -> Self {
-        Self { kind: Kind::Empty, busy: None }
+        Self::of(Kind::Empty)
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, busy: None, said: None, pending: None }
     }
 
     pub(crate) fn bytes(bytes: Bytes) -> Self {
-        Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Page(Some(bytes)) }, busy: None }
+        Self::of(if bytes.is_empty() { Kind::Empty } else { Kind::Page(Some(bytes)) })
+    }
+
+    /// A page of the proxy's own.
+    pub(crate) fn page(bytes: Bytes, said: Said) -> Self {
+        Self { said: Some(Box::new(said)), ..Self::bytes(bytes) }
     }
 
     pub(crate) fn app(body: AppBody) -> Self {
@@ -161,15 +180,21 @@ impl ResponseBody {
             drop(body);
             return Self::empty();
         }
-        Self { kind: Kind::App(Box::new(body)), busy: None }
+        Self::of(Kind::App(Box::new(body)))
     }
 
     pub(crate) fn file(body: FileBody) -> Self {
-        Self { kind: Kind::File(Box::new(body)), busy: None }
+        Self::of(Kind::File(Box::new(body)))
     }
 
-    pub(crate) fn keeping(mut self, busy: Busy) -> Self {
+    /// Takes out what a page of the proxy's own says.
+    pub(crate) fn take_said(&mut self) -> Option<Box<Said>> {
+        self.said.take()
+    }
+
+    pub(crate) fn keeping(mut self, busy: Busy, pending: Option<Pending>) -> Self {
         self.busy = Some(busy);
+        self.pending = pending;
         self
     }
 }
@@ -182,14 +207,18 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.kind {
+        let frame = ready!(match &mut self.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Page(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::App(body) => body.poll_frame(cx),
             Kind::File(body) => {
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::File)))
             }
+        });
+        if let (Some(pending), Some(Ok(frame))) = (&mut self.pending, &frame) {
+            pending.sent(frame.data_ref().map_or(0, Bytes::len));
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

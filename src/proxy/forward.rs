@@ -8,15 +8,18 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request, uri::PathAndQuery,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request,
+    uri::PathAndQuery,
 };
 use hyper::{body::Incoming, client::conn::TrySendError};
-use tokio::time;
+use tokio::time::{self, Instant};
 
 use crate::{
+    access::Trace,
     body::{AppBody, Progress, RequestBody, ResponseBody},
     claim::Claim,
-    headers,
+    directory::At,
+    headers::{self, X_FORWARDED_PREFIX},
     limits::UNSENT_MAX,
     link::Call,
     pages::Page,
@@ -32,10 +35,23 @@ use crate::{
 pub(crate) struct Outbound<'a> {
     pub(crate) visitor: &'a Arc<Visitor>,
     pub(crate) call: &'a Call,
-    /// The host as the table has it.
-    pub(crate) name: &'a str,
+    pub(crate) trace: &'a Trace,
+    /// The address as the table has it.
+    pub(crate) at: At<'a>,
     /// The host as the client wrote it.
     pub(crate) host: &'a HeaderValue,
+    /// What was taken off the path.
+    pub(crate) prefix: Option<&'a str>,
+}
+
+impl Outbound<'_> {
+    /// Makes the head of the client's request one for the app.
+    pub(crate) fn head_for_app(&self, headers: &mut HeaderMap) {
+        headers::to_app(headers, &self.visitor.client, self.host, self.trace.request_id.clone());
+        if let Some(prefix) = self.prefix.and_then(|prefix| HeaderValue::from_str(prefix).ok()) {
+            headers.insert(X_FORWARDED_PREFIX, prefix);
+        }
+    }
 }
 
 /// Sends the request to the endpoint claimed for it, or to another one, and gives the answer.
@@ -44,12 +60,10 @@ pub(crate) async fn forward(
     request: Request<Incoming>,
     claim: Claim,
 ) -> Response<ResponseBody> {
-    let proxy = &outbound.visitor.proxy;
     let (mut parts, incoming) = request.into_parts();
     let asked = Asked::take(&mut parts);
-    let request_id = proxy.request_ids.next();
     let accept = parts.headers.get(header::ACCEPT).cloned();
-    headers::to_app(&mut parts.headers, &outbound.visitor.client, outbound.host, request_id.clone());
+    outbound.head_for_app(&mut parts.headers);
     parts.uri = origin_form(parts.uri);
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
@@ -59,7 +73,7 @@ pub(crate) async fn forward(
     let body = RequestBody::new(incoming);
     let mut attempt = Attempt::new(outbound, asked.is_none(), parts, body);
     match attempt.run(claim).await {
-        Ok(answered) => respond(outbound, answered, asked, request_id),
+        Ok(answered) => respond(outbound, answered, asked),
         Err(page) => page.answer(accept.as_ref()),
     }
 }
@@ -154,9 +168,13 @@ impl<'a> Attempt<'a> {
         if self.may_reuse
             && let Some(connection) = endpoint.reuse(age_max)
         {
+            self.outbound.trace.goes_to(endpoint, Duration::ZERO);
             return Some(connection);
         }
-        match endpoint.connect(proxy).await {
+        let begun = Instant::now();
+        let connected = endpoint.connect(proxy).await;
+        self.outbound.trace.goes_to(endpoint, begun.elapsed());
+        match connected {
             Ok(connection) => Some(connection),
             Err(error) => {
                 tracing::debug!(%error, "instance not reachable");
@@ -206,9 +224,9 @@ impl<'a> Attempt<'a> {
     }
 
     fn claim_another(&self) -> Result<Claim, Page> {
-        match look_up(self.proxy(), self.outbound.name, &self.tried) {
+        match look_up(self.proxy(), self.outbound.at, &self.tried) {
             Claimed::Endpoint(claim) => Ok(claim),
-            Claimed::NoApp => Err(Page::no_app(self.outbound.name)),
+            Claimed::NoApp => Err(Page::no_app(self.outbound.at.host)),
             Claimed::NoInstance => Err(Page::no_instance()),
             // The app became something else between two attempts: the visitor's next request gets that.
             Claimed::Exhausted | Claimed::Files(..) | Claimed::Function(_) | Claimed::Outdated => {
@@ -241,12 +259,7 @@ async fn answer_while_moving<T>(
     }
 }
 
-fn respond(
-    outbound: Outbound<'_>,
-    answered: Answered,
-    asked: Option<Asked>,
-    request_id: HeaderValue,
-) -> Response<ResponseBody> {
+fn respond(outbound: Outbound<'_>, answered: Answered, asked: Option<Asked>) -> Response<ResponseBody> {
     let Answered { response, connection, claim } = answered;
     let visitor = outbound.visitor;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -256,7 +269,7 @@ fn respond(
         };
     }
     let (mut parts, incoming) = response.into_parts();
-    headers::to_client(&mut parts.headers, request_id);
+    headers::to_client(&mut parts.headers, outbound.trace.request_id.clone());
     parts.extensions.clear();
     let body = AppBody::new(incoming, connection, claim, &visitor.proxy);
     Response::from_parts(parts, ResponseBody::app(body))

@@ -19,11 +19,14 @@ pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// What was taken off the path on the way to the app.
+pub(crate) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the proxy knows about a client connection, as header values made once.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
+    ip: IpAddr,
     address: HeaderValue,
     is_encrypted: bool,
 }
@@ -31,9 +34,20 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(address: IpAddr, is_encrypted: bool) -> Self {
         // An address prints as visible ASCII; the fallback is never taken.
-        let text = address.to_canonical().to_string();
+        let ip = address.to_canonical();
+        let text = ip.to_string();
         let address = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, is_encrypted }
+        Self { ip, address, is_encrypted }
+    }
+
+    /// Where it connects from.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// The same as the value of a header.
+    pub(crate) fn address_text(&self) -> &HeaderValue {
+        &self.address
     }
 }
 

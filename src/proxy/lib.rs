@@ -13,11 +13,14 @@
 //! |---|---|
 //! | `proxy` | [`Proxy`]: publish a route, withdraw it, serve a listener |
 //! | `limits` | every bound of this crate, with its unit |
-//! | `table` | the immutable `RouteTable` and how it is replaced |
+//! | `table`, `directory` | the immutable `RouteTable` and how it is replaced; which address a request is for |
 //! | `claim` | who is in flight, and [`Retired`]: waiting for what was replaced |
 //! | `server` | the accept loop and the orderly stop |
 //! | `guard`, `link`, `head`, `chunks`, `stall` | the strict check of each request before hyper sees a byte, and the clocks of a connection |
 //! | `service` | one request: look up, answer |
+//! | `rules`, [`http_auth`] | who is sent on elsewhere, told of maintenance, or asked for a password |
+//! | `access` | the access log: one line a request, written in batches |
+//! | [`certificate`] | certificate chains and keys, looked at and made |
 //! | `forward`, `headers`, `body` | what goes to the app and back |
 //! | `upstream` | connections to one endpoint, kept and reused |
 //! | `upgrade` | WebSocket and other upgrades, spliced |
@@ -36,19 +39,24 @@
 //!
 //! Knows nothing of releases, instances or the store: only addresses and folders.
 
+mod access;
 mod body;
+pub mod certificate;
 mod chunks;
 mod claim;
+mod directory;
 mod forward;
 mod guard;
 mod head;
 mod headers;
+pub mod http_auth;
 pub mod lambda;
 mod limits;
 mod link;
 mod metrics;
 mod pages;
 mod proxy;
+mod rules;
 mod server;
 mod service;
 mod stall;

@@ -31,6 +31,39 @@ pub(crate) const FUNCTION_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// what the emulator needs to end it.
 pub(crate) const INVOCATION_TIME_MAX: Duration = Duration::from_secs(900 + 15);
 
+/// Finished requests that wait to be noted in the access log; further ones are counted and not noted.
+pub(crate) const ACCESS_QUEUE_MAX: usize = 8_192;
+/// Requests that are noted at once.
+pub(crate) const ACCESS_BATCH_MAX: usize = 2_048;
+/// Pause between two writes of the access log, so that each has many lines.
+pub(crate) const ACCESS_PAUSE: Duration = Duration::from_millis(100);
+/// Access logs that are kept ready to be written to.
+pub(crate) const ACCESS_STREAMS_MAX: usize = 256;
+/// Characters of a path or of another text from a client in a line of the access log.
+pub(crate) const ACCESS_PATH_CHARS_MAX: usize = 4_096;
+
+/// Certificates of one chain.
+pub(crate) const CHAIN_CERTIFICATES_MAX: usize = 10;
+/// Days that a certificate made here is valid.
+pub(crate) const GENERATED_DAYS: u32 = 365;
+
+/// Bytes of an `Authorization` field that is looked at.
+pub(crate) const AUTHORIZATION_BYTES_MAX: usize = 4 * 1024;
+/// Passwords that are verified at the same time: each takes 19 MiB and some 30 ms of a core.
+pub(crate) const VERIFICATIONS_MAX: usize = 2;
+/// How long a request waits for its turn to have its password verified.
+pub(crate) const VERIFICATION_WAIT: Duration = Duration::from_secs(5);
+/// Verified passwords that are remembered.
+pub(crate) const VERIFIED_MAX: usize = 4_096;
+/// How long a verified password is remembered.
+pub(crate) const VERIFIED_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// Wrong passwords that one address may send for one app within [`ATTEMPTS_PERIOD`].
+pub(crate) const ATTEMPTS_MAX: u32 = 10;
+/// Time over which wrong passwords are counted.
+pub(crate) const ATTEMPTS_PERIOD: Duration = Duration::from_secs(60);
+/// Addresses whose wrong passwords are counted at the same time.
+pub(crate) const ATTEMPTERS_MAX: usize = 10_000;
+
 /// What the proxy allows. `ProxyLimits::default()` fits one host with 20,000 file descriptors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyLimits {

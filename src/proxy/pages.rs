@@ -7,7 +7,7 @@ use http::{
     header::{self, HeaderName},
 };
 
-use crate::{body::ResponseBody, head::Refusal};
+use crate::{access::Said, body::ResponseBody, head::Refusal};
 
 /// A page of the proxy's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,28 @@ impl Page {
     pub(crate) fn file_failed() -> Page {
         let next = "Try again; if it persists, deploy the app again.";
         Page::new(StatusCode::INTERNAL_SERVER_ERROR, "file_unreadable", "The file could not be read.", next)
+    }
+
+    /// The app is being worked on.
+    pub(crate) fn maintenance() -> Page {
+        let message = "The site is down for maintenance.";
+        let page =
+            Page::new(StatusCode::SERVICE_UNAVAILABLE, "maintenance", message, "Try again in a while.");
+        Page { retry_after_s: Some(60), ..page }
+    }
+
+    /// Only who has a password gets further.
+    pub(crate) fn unauthorized() -> Page {
+        let next = "Log in with the user name and password that you were given.";
+        Page::new(StatusCode::UNAUTHORIZED, "unauthorized", "This site asks for a password.", next)
+    }
+
+    /// Wrong passwords came from there, one after another.
+    pub(crate) fn too_many_attempts(seconds: u8) -> Page {
+        let message = "Too many wrong passwords came from your address.";
+        let page =
+            Page::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message, "Try again in a minute.");
+        Page { retry_after_s: Some(seconds), ..page }
     }
 
     /// The app is published without an instance.
@@ -168,7 +190,8 @@ impl Page {
             Form::Json => ("application/json", self.json()),
             Form::Text => ("text/plain; charset=utf-8", format!("{}\n{}\n", self.message, self.next)),
         };
-        let mut response = Response::new(ResponseBody::bytes(Bytes::from(text)));
+        let said = Said { code: self.code, desc: self.message.clone() };
+        let mut response = Response::new(ResponseBody::page(Bytes::from(text), said));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         let mut set =

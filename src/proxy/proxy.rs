@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use autostack_base::tasks::{Shutdown, Tasks};
 use autostack_domain::{AppName, route::AppRoute};
+use autostack_logs::Logs;
 use tokio::net::TcpListener;
 
 use crate::{
+    access::AccessLog,
     claim::Retired,
     headers::RequestIds,
+    http_auth::Verifier,
     lambda::Memory,
     limits::{FUNCTION_MEMORY_BYTES_MAX, ProxyLimits},
     metrics::{Metrics, MetricsSnapshot},
@@ -27,6 +30,10 @@ pub struct Proxy {
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
     pub(crate) request_ids: RequestIds,
+    /// Where finished requests are noted.
+    pub(crate) access: AccessLog,
+    /// Looks at passwords.
+    pub(crate) verifier: Verifier,
     /// What bodies for and from functions may still take.
     pub(crate) function_memory: Memory,
 }
@@ -41,8 +48,16 @@ impl Proxy {
             tasks,
             metrics: Metrics::default(),
             request_ids: RequestIds::new(),
+            access: AccessLog::default(),
+            verifier: Verifier::new(),
             function_memory: Memory::new(FUNCTION_MEMORY_BYTES_MAX),
         })
+    }
+
+    /// Notes every request to an app in the app's access log from now on. Lines are written by `tasks`, which are to
+    /// be stopped after the listeners, so that none is lost. Only the first call counts.
+    pub fn keep_access_log(&self, logs: Logs, tasks: &Tasks) {
+        self.access.keep(logs, tasks);
     }
 
     /// Puts `route` in place of what its app had. When this returns, every request that is looked up gets

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use autostack_base::tasks::Shutdown;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, Uri, Version, header};
 use hyper::body::Incoming;
 
 use crate::{
+    access::Trace,
     body::ResponseBody,
+    directory::At,
     forward::{self, Outbound},
     head::split_port,
     headers::Client,
@@ -15,6 +17,7 @@ use crate::{
     link::{Call, Link},
     pages::Page,
     proxy::Proxy,
+    rules::{self, Case},
     static_files,
     table::Claimed,
     upstream::Endpoint,
@@ -41,49 +44,80 @@ impl Visitor {
     ) -> impl Future<Output = Response<ResponseBody>> + Send {
         let call = self.link.begin();
         async move {
+            let trace = Trace::new(self.proxy.request_ids.next());
+            let asked = self.proxy.access.begin(&request, self.client.address_text());
             let mut response = match call.refusal {
                 Some(refusal) => {
                     self.proxy.metrics.refused.add();
                     tracing::debug!(%refusal, "request refused");
                     Page::refused(refusal).answer(request.headers().get(header::ACCEPT))
                 }
-                None => route(&self, &call, request).await,
+                None => route(&self, &call, &trace, request).await,
             };
             *response.version_mut() = Version::HTTP_11;
             self.proxy.metrics.answered(response.status());
-            response.map(|body| body.keeping(call.answered()))
+            let (status, said) = (response.status(), response.body_mut().take_said());
+            let record = asked.and_then(|asked| trace.record(asked, status, said));
+            let pending = record.and_then(|record| self.proxy.access.pending(record));
+            response.map(|body| body.keeping(call.answered(), pending))
         }
     }
 }
 
-async fn route(visitor: &Arc<Visitor>, call: &Call, request: Request<Incoming>) -> Response<ResponseBody> {
+async fn route(
+    visitor: &Arc<Visitor>,
+    call: &Call,
+    trace: &Trace,
+    mut request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let Some(host) = host_of(&request) else {
         return Page::no_app("").answer(request.headers().get(header::ACCEPT));
     };
     let mut name_space = [0; HOST_BYTES_MAX];
-    let name = lower_case_name(&host, &mut name_space);
-    let accept = request.headers().get(header::ACCEPT);
-    match look_up(&visitor.proxy, name, &[]) {
-        Claimed::Endpoint(claim) => {
-            let outbound = Outbound { visitor, call, name, host: &host };
-            forward::forward(outbound, request, claim).await
+    let uri = request.uri().clone();
+    let at = At { host: lower_case_name(&host, &mut name_space), path: uri.path() };
+    let proxy = &visitor.proxy;
+    let Some(found) = proxy.table.load().find(at) else {
+        return Page::no_app(at.host).answer(request.headers().get(header::ACCEPT));
+    };
+    trace.is_for(&found.app);
+    if let Some(rules) = &found.rules {
+        let case = Case { app: &found.app, at, host: &host, uri: &uri, headers: request.headers() };
+        if let Some(answer) = rules::obey(visitor, rules, case).await {
+            return answer;
         }
-        Claimed::Function(function) => {
-            let outbound = Outbound { visitor, call, name, host: &host };
-            lambda::answer(outbound, request, &function).await
-        }
-        Claimed::Files(site, claim) => static_files::answer(&visitor.proxy, &site, claim, &request).await,
-        Claimed::NoApp => Page::no_app(name).answer(accept),
-        Claimed::NoInstance => Page::no_instance().answer(accept),
-        Claimed::Exhausted | Claimed::Outdated => Page::unreachable().answer(accept),
     }
+    let prefix = found.strip.as_deref();
+    if let Some(prefix) = prefix {
+        *request.uri_mut() = without_prefix(&uri, prefix);
+    }
+    let outbound = Outbound { visitor, call, trace, at, host: &host, prefix };
+    match look_up(proxy, at, &[]) {
+        Claimed::Endpoint(claim) => forward::forward(outbound, request, claim).await,
+        Claimed::Function(function) => lambda::answer(outbound, request, &function).await,
+        Claimed::Files(site, claim) => static_files::answer(proxy, &site, claim, prefix, &request).await,
+        Claimed::NoApp => Page::no_app(at.host).answer(request.headers().get(header::ACCEPT)),
+        Claimed::NoInstance => Page::no_instance().answer(request.headers().get(header::ACCEPT)),
+        Claimed::Exhausted | Claimed::Outdated => {
+            Page::unreachable().answer(request.headers().get(header::ACCEPT))
+        }
+    }
+}
+
+/// The target of a request as the app is to see it: its path begins behind `prefix`.
+fn without_prefix(uri: &Uri, prefix: &str) -> Uri {
+    let rest = uri.path().strip_prefix(prefix).unwrap_or(uri.path());
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    // Part of a valid target, with a slash before it, is one too.
+    Uri::try_from(format!("{slash}{rest}{query}")).unwrap_or_else(|_| uri.clone())
 }
 
 /// Looks up and claims in the current table. What was retired between the look-up and the claim is looked
 /// up again: the table that replaced it is in place by then.
-pub(crate) fn look_up(proxy: &Proxy, name: &str, tried: &[Arc<Endpoint>]) -> Claimed {
+pub(crate) fn look_up(proxy: &Proxy, at: At<'_>, tried: &[Arc<Endpoint>]) -> Claimed {
     loop {
-        match proxy.table.load().claim(name, tried) {
+        match proxy.table.load().claim(at, tried) {
             Claimed::Outdated => {}
             claimed => return claimed,
         }

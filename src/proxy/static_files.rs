@@ -31,11 +31,12 @@ use crate::{
     table::Site,
 };
 
-/// Answers a request for a file of `site`.
+/// Answers a request for a file of `site`. `prefix` was taken off its path.
 pub(crate) async fn answer(
     proxy: &Arc<Proxy>,
     site: &Arc<Site>,
     claim: FilesClaim,
+    prefix: Option<&str>,
     request: &Request<Incoming>,
 ) -> Response<ResponseBody> {
     let (headers, accept) = (request.headers(), request.headers().get(header::ACCEPT));
@@ -50,7 +51,7 @@ pub(crate) async fn answer(
         proxy.tasks.blocking("proxy-file", move || look_up(&site, path.as_ref(), &asked, is_head));
     match looked_up.await {
         Ok(Ok(Answer::File(ready))) => send(proxy, ready, claim),
-        Ok(Ok(Answer::Slash)) => to_folder(request),
+        Ok(Ok(Answer::Slash)) => to_folder(prefix.unwrap_or_default(), request),
         Ok(Ok(Answer::Nothing)) => Page::no_file().answer(accept),
         Ok(Err(error)) => {
             tracing::warn!(%error, path = request.uri().path(), "file could not be read");
@@ -181,14 +182,14 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<String>) {
 }
 
 /// Sends a client on to the address of a folder.
-fn to_folder(request: &Request<Incoming>) -> Response<ResponseBody> {
+fn to_folder(prefix: &str, request: &Request<Incoming>) -> Response<ResponseBody> {
     let uri = request.uri();
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     let headers = response.headers_mut();
     // The path has no empty part (it would not have been found), so this cannot lead to another host.
-    set(headers, header::LOCATION, Some(format!("{}/{query}", uri.path())));
+    set(headers, header::LOCATION, Some(format!("{prefix}{}/{query}", uri.path())));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }

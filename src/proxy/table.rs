@@ -4,7 +4,7 @@
 //! with its connections and its count, and retires the rest.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -14,29 +14,51 @@ use std::{
 };
 
 use autostack_domain::{
-    AppName,
-    route::{AppRoute, Host, Target},
+    Address, AppName, Rules,
+    route::{AppRoute, Target},
 };
 
 use crate::{
     claim::{Claim, FilesClaim, InFlight, Retired},
+    directory::{At, Directory},
     lambda::{Function, Turn},
     upstream::Endpoint,
 };
 
-/// Host → what answers. Never changed once published.
+/// Address → what answers. Never changed once published.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct RouteTable {
     apps: BTreeMap<AppName, Arc<Route>>,
-    hosts: HashMap<Host, Arc<Route>>,
+    directory: Directory<Way>,
+}
+
+/// Where one address leads.
+#[derive(Debug, Clone)]
+struct Way {
+    route: Arc<Route>,
+    /// What is taken off paths.
+    strip: Option<Arc<str>>,
 }
 
 /// One app's route, as it is in the table.
 #[derive(Debug)]
 pub(crate) struct Route {
-    app: AppName,
-    hosts: Vec<Host>,
+    app: Arc<AppName>,
+    addresses: Vec<Address>,
     target: Answerer,
+    /// None where there is nothing to do.
+    rules: Option<Arc<Rules>>,
+}
+
+/// What is known of a request's way before anything is claimed there.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// Whose the address is.
+    pub(crate) app: Arc<AppName>,
+    /// What happens before the app is asked.
+    pub(crate) rules: Option<Arc<Rules>>,
+    /// What the app does not see of the path.
+    pub(crate) strip: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -89,13 +111,18 @@ pub(crate) enum Turned {
 }
 
 impl RouteTable {
-    /// Finds who answers for `host` (lower case, no port) and claims a place there, passing over the
-    /// endpoints already `tried`.
-    pub(crate) fn claim(&self, host: &str, tried: &[Arc<Endpoint>]) -> Claimed {
-        let Some(route) = self.hosts.get(host) else {
+    /// Whose an address is, and what happens before the app is asked.
+    pub(crate) fn find(&self, at: At<'_>) -> Option<Found> {
+        let Way { route, strip } = self.directory.find(at)?;
+        Some(Found { app: Arc::clone(&route.app), rules: route.rules.clone(), strip: strip.clone() })
+    }
+
+    /// Finds who answers at an address and claims a place there, passing over the endpoints already `tried`.
+    pub(crate) fn claim(&self, at: At<'_>, tried: &[Arc<Endpoint>]) -> Claimed {
+        let Some(way) = self.directory.find(at) else {
             return Claimed::NoApp;
         };
-        match &route.target {
+        match &way.route.target {
             Answerer::Files { site, in_flight } => match FilesClaim::on(in_flight) {
                 Some(claim) => Claimed::Files(Arc::clone(site), claim),
                 None => Claimed::Outdated,
@@ -111,10 +138,10 @@ impl RouteTable {
         }
     }
 
-    /// Claims an instance of the function at `host` that is not at work, passing over those already `tried`.
-    pub(crate) fn take_turn(&self, host: &str, tried: &[Arc<Endpoint>]) -> Turned {
+    /// Claims an instance of the function at an address that is not at work, passing over those already `tried`.
+    pub(crate) fn take_turn(&self, at: At<'_>, tried: &[Arc<Endpoint>]) -> Turned {
         let Some(Answerer::Function { all, next, function }) =
-            self.hosts.get(host).map(|route| &route.target)
+            self.directory.find(at).map(|way| &way.route.target)
         else {
             return Turned::Gone;
         };
@@ -142,37 +169,45 @@ impl RouteTable {
     pub(crate) fn with(&self, given: AppRoute) -> (RouteTable, Replaced) {
         let (mut table, old) = self.take_out(&given.app);
         let old = old.as_deref();
-        let mut hosts = given.hosts;
-        // A host has one owner. The platform decides who; a second claim is not let in by the back door.
-        hosts.retain(|host| {
-            let free = !table.hosts.contains_key(host);
-            if !free {
-                tracing::warn!(app = %given.app, %host, "host belongs to another app; not routed");
-            }
-            free
-        });
-        let target = match given.target {
+        let AppRoute { app, mut addresses, target, dynos, rules } = given;
+        let target = match target {
             Target::Endpoints(addresses) => {
-                Answerer::Endpoints { all: endpoints(old, addresses), next: AtomicUsize::new(0) }
+                Answerer::Endpoints { all: endpoints(old, addresses, &dynos), next: AtomicUsize::new(0) }
             }
             Target::Lambda(addresses) => Answerer::Function {
-                all: endpoints(old, addresses),
+                all: endpoints(old, addresses, &dynos),
                 next: AtomicUsize::new(0),
                 // Who waits for the function goes on waiting in the same line.
-                function: old.and_then(Route::function).unwrap_or_else(|| Function::new(given.app.clone())),
+                function: old.and_then(Route::function).unwrap_or_else(|| Function::new(app.clone())),
             },
             Target::Static { root, not_found, single_page } => Answerer::Files {
                 site: Arc::new(Site { root, not_found, single_page }),
                 in_flight: Arc::new(InFlight::default()),
             },
         };
-        let route = Arc::new(Route { app: given.app, hosts, target });
+        // An address has one owner. The platform decides who; a second claim is not let in by the back door.
+        addresses.retain(|address| {
+            let free = table.is_free(address);
+            if !free {
+                tracing::warn!(%app, %address, "address belongs to another app; not routed");
+            }
+            free
+        });
+        let rules = (!rules.is_empty()).then(|| Arc::new(rules));
+        let route = Arc::new(Route { app: Arc::new(app), addresses, target, rules });
         let replaced = Replaced::between(old, Some(&route));
-        for host in &route.hosts {
-            table.hosts.insert(host.clone(), Arc::clone(&route));
+        for address in &route.addresses {
+            let strip = address.strip_prefix && !address.prefix.is_root();
+            let strip = strip.then(|| Arc::from(address.prefix.as_str()));
+            // One that is given twice is in there already.
+            let _is_first = table.directory.add(address, Way { route: Arc::clone(&route), strip });
         }
-        table.apps.insert(route.app.clone(), route);
+        table.apps.insert(AppName::clone(&route.app), route);
         (table, replaced)
+    }
+
+    fn is_free(&self, address: &Address) -> bool {
+        !self.apps.values().any(|route| route.addresses.iter().any(|known| known.is_same_place(address)))
     }
 
     /// The table without `app`, and what is no longer reachable through it.
@@ -185,8 +220,8 @@ impl RouteTable {
     fn take_out(&self, app: &AppName) -> (RouteTable, Option<Arc<Route>>) {
         let mut table = self.clone();
         let old = table.apps.remove(app);
-        for host in old.iter().flat_map(|old| &old.hosts) {
-            table.hosts.remove(host);
+        for address in old.iter().flat_map(|old| &old.addresses) {
+            table.directory.remove(address);
         }
         (table, old)
     }
@@ -220,17 +255,38 @@ impl Route {
                 single_page: site.single_page,
             },
         };
-        AppRoute { app: self.app.clone(), hosts: self.hosts.clone(), target }
+        AppRoute {
+            app: AppName::clone(&self.app),
+            addresses: self.addresses.clone(),
+            target,
+            dynos: self.dynos(),
+            rules: self.rules.as_deref().cloned().unwrap_or_default(),
+        }
+    }
+
+    fn dynos(&self) -> BTreeMap<SocketAddr, String> {
+        match &self.target {
+            Answerer::Endpoints { all, .. } | Answerer::Function { all, .. } => all
+                .iter()
+                .filter_map(|endpoint| Some((endpoint.address, endpoint.dyno.as_deref()?.to_owned())))
+                .collect(),
+            Answerer::Files { .. } => BTreeMap::new(),
+        }
     }
 }
 
 /// An endpoint for each address, once; those that the app has already, with their connections and counts.
-fn endpoints(old: Option<&Route>, addresses: Vec<SocketAddr>) -> Vec<Arc<Endpoint>> {
+fn endpoints(
+    old: Option<&Route>,
+    addresses: Vec<SocketAddr>,
+    dynos: &BTreeMap<SocketAddr, String>,
+) -> Vec<Arc<Endpoint>> {
     let known = |address: &_| old.and_then(|old| old.endpoint(address));
     let mut all: Vec<Arc<Endpoint>> = Vec::with_capacity(addresses.len());
     for address in addresses {
         if all.iter().all(|endpoint| endpoint.address != address) {
-            all.push(known(&address).unwrap_or_else(|| Arc::new(Endpoint::new(address))));
+            let dyno = || dynos.get(&address).map(|dyno| Arc::from(dyno.as_str()));
+            all.push(known(&address).unwrap_or_else(|| Arc::new(Endpoint::new(address, dyno()))));
         }
     }
     all
@@ -321,15 +377,16 @@ mod tests {
     use super::*;
 
     fn route(app: &str, ports: &[u16]) -> AppRoute {
-        AppRoute {
-            app: app.parse().unwrap(),
-            hosts: vec![format!("{app}.localhost").parse().unwrap()],
-            target: Target::Endpoints(ports.iter().map(|port| ([127, 0, 0, 1], *port).into()).collect()),
-        }
+        let target = Target::Endpoints(ports.iter().map(|port| ([127, 0, 0, 1], *port).into()).collect());
+        AppRoute::new(app.parse().unwrap(), vec![format!("{app}.localhost").parse().unwrap()], target)
+    }
+
+    fn at(host: &str) -> At<'_> {
+        At { host, path: "/" }
     }
 
     fn claimed_port(table: &RouteTable, host: &str) -> u16 {
-        match table.claim(host, &[]) {
+        match table.claim(at(host), &[]) {
             Claimed::Endpoint(claim) => claim.endpoint().address.port(),
             other => panic!("{other:?}"),
         }
@@ -338,7 +395,7 @@ mod tests {
     #[test]
     fn an_address_that_stays_keeps_its_endpoint() {
         let (one, _) = RouteTable::default().with(route("a", &[1, 2]));
-        let Claimed::Endpoint(claim) = one.claim("a.localhost", &[]) else { panic!() };
+        let Claimed::Endpoint(claim) = one.claim(at("a.localhost"), &[]) else { panic!() };
         assert_eq!(claim.endpoint().address.port(), 1);
         let (two, replaced) = one.with(route("a", &[1, 3]));
         let retired = replaced.retire();
@@ -356,10 +413,10 @@ mod tests {
         let (two, replaced) = one.with(route("a", &[2]));
         assert_eq!(claimed_port(&one, "a.localhost"), 1);
         let _retired = replaced.retire();
-        assert!(matches!(one.claim("a.localhost", &[]), Claimed::Outdated));
+        assert!(matches!(one.claim(at("a.localhost"), &[]), Claimed::Outdated));
         assert_eq!(claimed_port(&two, "a.localhost"), 2);
         let (three, _) = two.without(&"a".parse().unwrap());
-        assert!(matches!(three.claim("a.localhost", &[]), Claimed::NoApp));
+        assert!(matches!(three.claim(at("a.localhost"), &[]), Claimed::NoApp));
     }
 
     #[test]
@@ -370,7 +427,7 @@ mod tests {
             seen[usize::from(claimed_port(&table, "a.localhost"))] += 1;
         }
         assert_eq!(seen, [0, 100, 100, 100]);
-        let Claimed::Endpoint(busy) = table.claim("a.localhost", &[]) else { panic!() };
+        let Claimed::Endpoint(busy) = table.claim(at("a.localhost"), &[]) else { panic!() };
         let busy_port = busy.endpoint().address.port();
         let to_busy = (0..300).filter(|_| claimed_port(&table, "a.localhost") == busy_port).count();
         assert_eq!(to_busy, 0, "an idle one is always among the two");
@@ -379,22 +436,22 @@ mod tests {
     #[test]
     fn a_tried_endpoint_is_passed_over() {
         let (table, _) = RouteTable::default().with(route("a", &[1, 2]));
-        let Claimed::Endpoint(first) = table.claim("a.localhost", &[]) else { panic!() };
+        let Claimed::Endpoint(first) = table.claim(at("a.localhost"), &[]) else { panic!() };
         let mut tried = vec![Arc::clone(first.endpoint())];
         for _ in 0..4 {
-            let Claimed::Endpoint(second) = table.claim("a.localhost", &tried) else { panic!() };
+            let Claimed::Endpoint(second) = table.claim(at("a.localhost"), &tried) else { panic!() };
             assert_ne!(second.endpoint().address, first.endpoint().address);
         }
-        let Claimed::Endpoint(second) = table.claim("a.localhost", &tried) else { panic!() };
+        let Claimed::Endpoint(second) = table.claim(at("a.localhost"), &tried) else { panic!() };
         tried.push(Arc::clone(second.endpoint()));
-        assert!(matches!(table.claim("a.localhost", &tried), Claimed::Exhausted));
+        assert!(matches!(table.claim(at("a.localhost"), &tried), Claimed::Exhausted));
     }
 
     #[test]
     fn d3_a_host_of_another_app_is_not_taken_over() {
         let (table, _) = RouteTable::default().with(route("a", &[1]));
         let mut thief = route("b", &[2]);
-        thief.hosts.push("a.localhost".parse().unwrap());
+        thief.addresses.push("a.localhost".parse().unwrap());
         let (table, _) = table.with(thief);
         assert_eq!(claimed_port(&table, "a.localhost"), 1);
         assert_eq!(claimed_port(&table, "b.localhost"), 2);
@@ -405,7 +462,7 @@ mod tests {
     #[test]
     fn no_instance_is_not_no_app() {
         let (table, _) = RouteTable::default().with(route("a", &[]));
-        assert!(matches!(table.claim("a.localhost", &[]), Claimed::NoInstance));
-        assert!(matches!(table.claim("b.localhost", &[]), Claimed::NoApp));
+        assert!(matches!(table.claim(at("a.localhost"), &[]), Claimed::NoInstance));
+        assert!(matches!(table.claim(at("b.localhost"), &[]), Claimed::NoApp));
     }
 }

@@ -30,6 +30,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
+    /// What the access log calls it: `web.1`.
+    pub(crate) dyno: Option<Arc<str>>,
     /// Requests sent there whose answer has not ended.
     pub(crate) requests: InFlight,
     /// Connections open to it, unused ones included.
@@ -86,9 +88,10 @@ impl Connection {
 }
 
 impl Endpoint {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr, dyno: Option<Arc<str>>) -> Self {
         Self {
             address,
+            dyno,
             requests: InFlight::default(),
             connections: InFlight::default(),
             at_work: AtWork::default(),

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     body::{RequestBody, ResponseBody},
+    directory::At,
     forward::{Outbound, is_idempotent, origin_form},
     headers::{self, X_FORWARDED_FOR},
     limits::{EVENT_BYTES_MAX, INVOCATION_TIME_MAX, RESULT_BYTES_MAX, UNSENT_MAX},
@@ -59,8 +60,8 @@ async fn answered(
     if asks_for_websocket(&parts.headers) {
         return Err(Page::function_has_no_upgrade());
     }
-    let request_id = proxy.request_ids.next();
-    headers::to_app(&mut parts.headers, &outbound.visitor.client, outbound.host, request_id.clone());
+    let request_id = outbound.trace.request_id.clone();
+    outbound.head_for_app(&mut parts.headers);
     parts.uri = origin_form(parts.uri);
     let has_body = !incoming.is_end_stream();
     let body = collect(incoming, EVENT_BYTES_MAX, &proxy.function_memory).await;
@@ -187,13 +188,13 @@ impl Invocation<'_> {
 
     /// Waits for an instance that is free.
     async fn turn(&self) -> Result<Turn, Page> {
-        let (proxy, name) = (self.proxy(), self.outbound.name);
+        let (proxy, at) = (self.proxy(), self.outbound.at);
         let look = || loop {
-            return match proxy.table.load().take_turn(name, &self.tried) {
+            return match proxy.table.load().take_turn(at, &self.tried) {
                 Turned::Taken(turn) => Some(Ok(turn)),
                 Turned::Busy => None,
                 Turned::Exhausted => Some(Err(Page::unreachable())),
-                Turned::Gone => Some(Err(page_for_gone(proxy, name))),
+                Turned::Gone => Some(Err(page_for_gone(proxy, at))),
                 Turned::Outdated => continue,
             };
         };
@@ -208,9 +209,13 @@ impl Invocation<'_> {
         if self.may_reuse
             && let Some(connection) = endpoint.reuse(age_max)
         {
+            self.outbound.trace.goes_to(endpoint, Duration::ZERO);
             return Some(connection);
         }
-        match endpoint.connect(self.proxy()).await {
+        let begun = Instant::now();
+        let connected = endpoint.connect(self.proxy()).await;
+        self.outbound.trace.goes_to(endpoint, begun.elapsed());
+        match connected {
             Ok(connection) => Some(connection),
             Err(error) => {
                 tracing::debug!(%error, "instance not reachable");
@@ -249,9 +254,9 @@ impl Invocation<'_> {
 }
 
 /// What is there now instead of the function, if it is not the visitor's fault.
-fn page_for_gone(proxy: &Proxy, name: &str) -> Page {
-    match look_up(proxy, name, &[]) {
-        Claimed::NoApp => Page::no_app(name),
+fn page_for_gone(proxy: &Proxy, at: At<'_>) -> Page {
+    match look_up(proxy, at, &[]) {
+        Claimed::NoApp => Page::no_app(at.host),
         Claimed::NoInstance => Page::no_instance(),
         // The app became something else meanwhile: the visitor's next request gets that.
         Claimed::Endpoint(_)

@@ -135,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn those_in_line_are_served_as_they_came() {
         let function = function();
-        let endpoint = Arc::new(Endpoint::new(([127, 0, 0, 1], 1).into()));
+        let endpoint = Arc::new(Endpoint::new(([127, 0, 0, 1], 1).into(), None));
         let first = Turn::on(&endpoint, &function).unwrap().unwrap();
         assert!(Turn::on(&endpoint, &function).is_none());
         let served = Lock::new(Vec::new());

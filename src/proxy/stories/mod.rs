@@ -8,6 +8,7 @@ mod hostile;
 mod lambda;
 mod patience;
 mod retries;
+mod rules;
 mod stopping;
 mod switching;
 mod upgrades;

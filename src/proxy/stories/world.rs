@@ -83,7 +83,7 @@ impl World {
 }
 
 pub(super) fn route(app: &str, target: Target) -> AppRoute {
-    AppRoute { app: app.parse().unwrap(), hosts: vec![format!("{app}.localhost").parse().unwrap()], target }
+    AppRoute::new(app.parse().unwrap(), vec![format!("{app}.localhost").parse().unwrap()], target)
 }
 
 /// A visitor's connection.
