@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use autostack_domain::{Failure, InstanceId, limits};
+use autostack_domain::{Failure, InstanceId, LineKind, limits};
 use autostack_logs::Filter;
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
 use crate::{
     deployer::{Parts, Ready},
+    furnish::{Asked, asked, furnish, unenforced},
     launch::{self, Launchable},
     plan::Slot,
     probe::Started,
@@ -26,7 +27,7 @@ pub(crate) async fn start_all(
     will_start: &(dyn Fn(&InstanceId) + Send + Sync),
 ) -> Result<Vec<(Slot, Started)>, Failure> {
     let starts = openings.into_iter().map(|(slot, round)| async move {
-        let spec = launch.instance(&slot, round);
+        let spec = furnish(parts, launch.instance(&slot, round)).await;
         will_start(&spec.id);
         let started = launch::start(parts.runtime.as_ref(), &spec).await?;
         // From here on its program runs; an engine may have taken seconds to come so far.
@@ -34,7 +35,11 @@ pub(crate) async fn start_all(
         Ok((slot, Started { spec, endpoint: started.endpoint, since }))
     });
     // Every start comes to its end, so that each instance can be stopped by its id when one of them failed.
-    join_all(starts).await.into_iter().collect()
+    let started: Vec<(Slot, Started)> = join_all(starts).await.into_iter().collect::<Result<_, Failure>>()?;
+    for line in unenforced(parts, &started).await {
+        parts.say(&launch.release.app, LineKind::Trouble, line);
+    }
+    Ok(started)
 }
 
 /// An instance that did not get ready, and why.
@@ -52,10 +57,11 @@ pub(crate) async fn wait_for_all(
     let host = parts.host(&launch.release.app);
     let limit = parts.settings().deploy.start_timeout;
     let waits = started.iter().map(|(slot, instance)| {
-        let checks = launch.release.checks_of(&slot.process);
-        let is_lambda = launch.is_function(&slot.process);
-        let wait = Wait { checks, is_lambda, host: host.as_str(), limit, uptime, say };
+        let host = host.as_str();
         async move {
+            let Asked { checks, is_skipped } = asked(parts, launch, &slot.process).await;
+            let is_lambda = launch.is_function(&slot.process);
+            let wait = Wait { checks: &checks, is_skipped, is_lambda, host, limit, uptime, say };
             let ready = wait_until_ready(parts, instance, &wait).await;
             let endpoint = ready.map_err(|failure| (instance.spec.id.clone(), failure))?;
             let took = instance.since.elapsed().as_secs_f32();

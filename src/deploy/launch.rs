@@ -151,6 +151,14 @@ pub(crate) fn start_failure(stage: Stage, dyno: &str, error: &RuntimeError) -> F
     if let RuntimeError::Engine { source, .. } = error {
         return engine_failure(stage, source);
     }
+    if let RuntimeError::Storage { why, .. } = error {
+        return Failure::new(
+            stage,
+            FailureKind::StorageUnavailable,
+            format!("{dyno} could not be started: {why}"),
+        )
+        .hint("storage:list APP shows what is mounted; change it with storage:unmount and storage:mount");
+    }
     let no_port = matches!(error, RuntimeError::NoPort { .. });
     let kind = if no_port { FailureKind::NoPort } else { FailureKind::Internal };
     let hint = if no_port {

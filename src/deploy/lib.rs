@@ -13,8 +13,10 @@
 //! | `workspace` | what a deployment has made so far, so that it can be undone |
 //! | `beside` | instances started beside those that run, and the wait for them |
 //! | `launch` | the environment and the start of an instance |
+//! | `furnish` | what operators have set for instances, as one is started |
 //! | `ready` | when a started instance counts as ready, and why it does not |
 //! | `probe` | one attempt of one health check |
+//! | `check` | the checks of what runs, asked because somebody wants to know |
 //! | `live` | the release that visitors meet: its slots, crashes, restarts |
 //! | [`roll`] | other instances of the same release: scaled, restarted, stopped, started |
 //! | `stop` | the end of instances, also when their engine is away |
@@ -35,9 +37,11 @@ mod adopt;
 mod again;
 mod artifact;
 mod beside;
+mod check;
 mod clean;
 pub mod deployer;
 mod ending;
+mod furnish;
 mod launch;
 mod live;
 pub mod one_off;
@@ -54,7 +58,9 @@ mod stop;
 mod stories;
 mod workspace;
 
+pub use check::Checked;
 pub use deployer::{ArchiveBytes, Candidate, ConfigOf, Deployer, Input, Job, Parts, Pushed, Site};
+pub use furnish::storage_dir;
 pub use one_off::{Attached, OneOffError, Wanted};
 pub use recover::{Recovery, RecoveryError};
 pub use roll::{Change, Roll};

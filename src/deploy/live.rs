@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     beside::{self, Opening},
     deployer::{Parts, Ready},
+    furnish::{Asked, asked, furnish},
     launch::{self, Launchable},
     owner::Event,
     plan::Slot,
@@ -329,14 +330,16 @@ async fn fill(
     given_up: &CancellationToken,
 ) -> Option<Result<Ready, Failure>> {
     let app = &launch.release.app;
-    let spec = launch.instance(slot, round);
+    let spec = furnish(parts, launch.instance(slot, round)).await;
     let started = match launch::start(parts.runtime.as_ref(), &spec).await {
         Ok(started) => Started { spec, endpoint: started.endpoint, since: Instant::now() },
         Err(failure) => return Some(Err(failure)),
     };
     let host = parts.host(app);
+    let Asked { checks, is_skipped } = asked(parts, launch, &slot.process).await;
     let wait = Wait {
-        checks: launch.release.checks_of(&slot.process),
+        checks: &checks,
+        is_skipped,
         is_lambda: launch.is_function(&slot.process),
         host: host.as_str(),
         limit: parts.settings().deploy.start_timeout,

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     adopt::load_live,
     deployer::Deployer,
+    furnish::furnish,
     launch::Launchable,
     recover::Recovery,
     stop::{ENGINE_PAUSE, stop_all, stop_in_background},
@@ -225,7 +226,8 @@ impl Deployer {
             })?;
             Ok(begun.zip(spec))
         };
-        self.parts.store.call(write).await?.ok_or(OneOffError::TooMany)
+        let (one_off, spec) = self.parts.store.call(write).await?.ok_or(OneOffError::TooMany)?;
+        Ok((one_off, furnish(&self.parts, spec).await))
     }
 
     /// Nothing of it is left. Whether it was still recorded.

@@ -33,7 +33,7 @@ use self::rolls::Rolls;
 use crate::{
     clean,
     deployer::{Candidate, Job, Parts, Ready},
-    ending,
+    ending, furnish,
     launch::Launchable,
     live::{Live, Supervision},
     pipeline,
@@ -463,7 +463,8 @@ impl Owner {
         let parts = Arc::clone(&self.supervision.parts);
         let drain = self.parts().tasks.spawn("drain", async move {
             work.enter(Stage::Drain);
-            let left = retired.drained(parts.settings().deploy.drain_timeout).await;
+            let set = furnish::settings_of(&parts, &job.app).await.checks.wait_to_retire();
+            let left = retired.drained(set.unwrap_or(parts.settings().deploy.drain_timeout)).await;
             if left > 0 {
                 let text = format!("{left} requests to the old release were not finished within the drain timeout");
                 parts.say(&job.app, LineKind::Trouble, text);

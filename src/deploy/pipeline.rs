@@ -14,6 +14,7 @@ use crate::{
     beside,
     deployer::{Candidate, Input, Job, Parts, Ready},
     ending::{cancelled, end, is_destroyed, store_failure},
+    furnish::{furnish, unenforced},
     launch::{self, Launchable},
     plan::Slot,
     probe::Started,
@@ -120,7 +121,7 @@ async fn run_release_command(
     work.enter(Stage::Release);
     check_cancelled(job, work)?;
     job.log.step(format!("Running release command: {command}"));
-    let spec = launch.one_off(process, command.clone());
+    let spec = furnish(parts, launch.one_off(process, command.clone())).await;
     work.will_start(&spec.id);
     let limit = parts.settings().build.timeout;
     let stop = job.cancel.child_token();
@@ -173,7 +174,9 @@ async fn start_all(
         let round = app.round(&slot.process);
         (slot, round)
     });
-    beside::start_all(parts, launch, openings, &|id| work.will_start(id)).await
+    let started = beside::start_all(parts, launch, openings, &|id| work.will_start(id)).await?;
+    unenforced(parts, &started).await.into_iter().for_each(|line| job.log.trouble(line));
+    Ok(started)
 }
 
 /// Waits until all of them are ready; the first that fails ends the wait.

@@ -2,11 +2,32 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    checks::CheckSettings, cron::CronSettings, resources::ResourceSettings, storage::StorageSettings,
+};
+
 /// The settings of an app. What is as it was in the beginning is not written down, so that a new topic changes no
 /// record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct AppSettings {}
+pub struct AppSettings {
+    /// What its instances may use of the host.
+    #[serde(skip_serializing_if = "is_default")]
+    pub resources: ResourceSettings,
+    /// How its releases replace one another.
+    #[serde(skip_serializing_if = "is_default")]
+    pub checks: CheckSettings,
+    /// The folders of the host that its instances see.
+    #[serde(skip_serializing_if = "is_default")]
+    pub storage: StorageSettings,
+    /// What is done at set times.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cron: CronSettings,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 impl AppSettings {
     /// Whether nobody has set anything.

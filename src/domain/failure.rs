@@ -43,6 +43,8 @@ pub enum FailureKind {
     OutOfMemory,
     /// No space or no inode is left.
     DiskFull,
+    /// A folder of the host that is mounted cannot be shown to an instance.
+    StorageUnavailable,
     /// No port is left in `runtime.port_range`.
     NoPort,
     /// A limit of the platform was met.

@@ -8,6 +8,7 @@
 //! | [`platform`](mod@platform) | [`Platform`], and who somebody is |
 //! | [`apps`] | create, list, destroy, URL, log |
 //! | `settings` | a change of what operators set for one app |
+//! | [`resources`], [`storage`], [`checks`] | what instances may use, the folders that they see, how they replace one another |
 //! | [`config`] | the environment that the next release gets |
 //! | [`deployments`] | a deployment recorded, taken live and shown |
 //! | [`events`] | who changed what, recorded and read |
@@ -29,6 +30,7 @@
 //! - A push token opens one push, each hook of it once, and is worth nothing afterwards.
 
 pub mod apps;
+pub mod checks;
 pub mod config;
 pub mod deployments;
 pub mod error;
@@ -41,10 +43,12 @@ pub mod platform;
 pub mod processes;
 pub mod push;
 pub mod releases;
+pub mod resources;
 pub mod revoked;
 pub mod run;
 pub mod screen;
 pub mod status;
+pub mod storage;
 pub mod users;
 
 mod disk;

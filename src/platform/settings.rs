@@ -8,7 +8,6 @@ use autostack_store::Store;
 
 use crate::{error::PlatformError, platform::Platform};
 
-#[expect(dead_code, reason = "the first topic of settings uses them")]
 impl Platform {
     /// Changes the settings of an app: authorised, recorded in one transaction, told to the owner task, which carries it
     /// out. `what` completes "you may not … APP". A change that refuses writes nothing. Gives back the app as it is now,

@@ -1,7 +1,9 @@
 //! Every table of the store: its key, its record, and what it is for. To add a table, declare it here and
 //! in [`create_all`]; a change that an older agent would misread raises [`LAYOUT`].
 
-use autostack_domain::{App, Deployment, OneOff, Release, SshKeyRecord, User, permission::Role};
+use autostack_domain::{
+    App, Deployment, OneOff, Release, SshKeyRecord, User, permission::Role, storage::StorageDirectory,
+};
 use redb::{TableDefinition, WriteTransaction};
 
 use crate::{error::StoreError, rows::Records};
@@ -23,6 +25,8 @@ pub(crate) const DEPLOYMENTS: Records<&str, Deployment> = Records::new("deployme
 pub(crate) const ONE_OFFS: Records<(&str, u32), OneOff> = Records::new("one_offs");
 /// … app: the number of its last one-off.
 pub(crate) const ONE_OFF_COUNTS: TableDefinition<&str, u32> = TableDefinition::new("one_off_counts");
+/// … name of a storage directory, which belongs to a person and not to an app.
+pub(crate) const STORAGE: Records<&str, StorageDirectory> = Records::new("storage_directories");
 
 // Sealed (`seal.rs`), by …
 /// … app, empty for the host: what its next release gets.
@@ -63,6 +67,7 @@ pub(crate) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
     DEPLOYMENTS.write(txn)?;
     ONE_OFFS.write(txn)?;
     txn.open_table(ONE_OFF_COUNTS)?;
+    STORAGE.write(txn)?;
     txn.open_table(CONFIG)?;
     txn.open_table(RELEASE_CONFIG)?;
     txn.open_table(REGISTRY_LOGINS)?;

@@ -14,6 +14,8 @@ mod world;
 mod access;
 /// What bad input gets.
 mod bad_input;
+/// How one release replaces another.
+mod checks;
 /// `kill -9` of the agent.
 mod crash;
 /// A pusher who goes away in the middle.
@@ -32,10 +34,14 @@ mod git_shapes;
 mod recipes;
 /// Pushes that must not go live leave everything as it was.
 mod rejected;
+/// What instances may use.
+mod resources;
 /// The agent as a service of systemd.
 mod service;
 /// Settings: checked, read again, never lost.
 mod settings;
+/// Folders that outlive releases.
+mod storage;
 /// Instances that end by themselves.
 mod supervisor;
 /// The proxy as visitors meet it.

@@ -11,6 +11,7 @@
 pub(crate) mod about;
 pub(crate) mod apps;
 pub(crate) mod arguments;
+pub(crate) mod checks;
 pub(crate) mod command;
 pub(crate) mod config;
 pub(crate) mod desk;
@@ -21,6 +22,8 @@ pub(crate) mod logs;
 pub(crate) mod refusal;
 pub(crate) mod registry;
 pub(crate) mod report;
+pub(crate) mod resource;
+pub(crate) mod storage;
 pub(crate) mod words;
 
 use command::Command;
@@ -38,6 +41,9 @@ pub(crate) struct Group {
 pub(crate) const GROUPS: &[Group] = &[
     Group { title: "Apps", commands: apps::COMMANDS },
     Group { title: "Config", commands: config::COMMANDS },
+    Group { title: "Resources", commands: resource::COMMANDS },
+    Group { title: "Checks", commands: checks::COMMANDS },
+    Group { title: "Storage", commands: storage::COMMANDS },
     Group { title: "Images", commands: images::COMMANDS },
     Group { title: "Registries", commands: registry::COMMANDS },
     Group { title: "Logs", commands: logs::COMMANDS },
