@@ -25,6 +25,7 @@ use crate::{
     output,
     service::Service,
     session::{Caller, Session},
+    terminal,
 };
 
 /// What a command that runs gets to end when the key that it came with is taken away.
@@ -192,28 +193,31 @@ impl<S: Service> Handler for Connection<S> {
         &mut self,
         channel: ChannelId,
         term: &str,
-        _columns: u32,
-        _rows: u32,
+        columns: u32,
+        rows: u32,
         _width: u32,
         _height: u32,
         _modes: &[(Pty, u32)],
         wire: &mut Wire,
     ) -> Result<(), Error> {
-        let granted = self.sessions.get_mut(&channel).is_some_and(|session| session.use_terminal(term));
+        let size = terminal::size(columns, rows);
+        let session = self.sessions.get_mut(&channel);
+        let granted = session.is_some_and(|session| session.use_terminal(term, size));
         answer(wire, channel, granted)
     }
 
     async fn window_change_request(
         &mut self,
         channel: ChannelId,
-        _columns: u32,
-        _rows: u32,
+        columns: u32,
+        rows: u32,
         _width: u32,
         _height: u32,
         wire: &mut Wire,
     ) -> Result<(), Error> {
-        // Nothing here depends on the size.
-        answer(wire, channel, true)
+        let size = terminal::size(columns, rows);
+        let done = self.sessions.get(&channel).is_some_and(|session| session.resize(size));
+        answer(wire, channel, done)
     }
 
     async fn env_request(

@@ -11,10 +11,11 @@
 //! | `wire` | the TCP connection, which can be cut |
 //! | `handler` | what russh tells, handed on: callbacks only |
 //! | `login` | who a connection is |
-//! | `session`, `environment` | one session, from its opening to its command |
+//! | `session`, `environment`, `terminal` | one session, from its opening to its command |
 //! | `pump`, `output` | bytes in, bytes out, each with its bound |
 //! | `service` | the seam: this side of it nobody knows of apps |
 //! | `commands` | the commands, git's two services among them |
+//! | `prompt` | for who comes with a terminal and without a command |
 //!
 //! Invariants:
 //!
@@ -37,10 +38,12 @@ pub mod limits;
 mod lobby;
 mod login;
 mod output;
+mod prompt;
 mod pump;
 pub mod server;
 mod service;
 mod session;
+mod terminal;
 mod welcome;
 mod wire;
 

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use russh::{ChannelWriteHalf, server::Msg};
 use tokio::time::timeout;
 
+use crate::pump::To;
+
 /// Code of the only extended data that SSH knows (RFC 4254, 5.2).
 pub(crate) const STDERR: u32 = 1;
 
@@ -47,6 +49,20 @@ impl Output {
     /// Sends bytes to the client's stderr as they are.
     pub(crate) async fn stderr(&self, bytes: Bytes) -> Result<(), Gone> {
         self.send(self.channel.extended_data_bytes(STDERR, bytes)).await
+    }
+
+    /// Sends what a program has written that knows no terminal: on a client's one, its lines begin on the left.
+    pub(crate) async fn piped(&self, to: To, bytes: Bytes) -> Result<(), Gone> {
+        let bytes = if self.terminal { with_returns(&bytes) } else { bytes };
+        match to {
+            To::Stdout => self.stdout(bytes).await,
+            To::Stderr => self.stderr(bytes).await,
+        }
+    }
+
+    /// The same way for a part of the session that ends with `gone`.
+    pub(crate) fn until(&self, gone: Shutdown) -> Self {
+        Self { gone, ..self.clone() }
     }
 
     /// Sends whole lines of text to stdout; `text` ends with a line end, or is empty.
@@ -97,6 +113,17 @@ impl Output {
         self.gone.cancel();
         Err(Gone)
     }
+}
+
+fn with_returns(bytes: &[u8]) -> Bytes {
+    let mut shaped = Vec::with_capacity(bytes.len() + bytes.len() / 16);
+    for byte in bytes {
+        if *byte == b'\n' {
+            shaped.push(b'\r');
+        }
+        shaped.push(*byte);
+    }
+    shaped.into()
 }
 
 impl fmt::Debug for Output {

@@ -5,7 +5,7 @@ use std::{future::Future, net::SocketAddr};
 use autostack_base::tasks::Shutdown;
 use autostack_domain::permission::Actor;
 
-use crate::{environment::Environment, output::Output, pump::Intake};
+use crate::{environment::Environment, output::Output, pump::Intake, terminal::Terminal};
 
 /// Keys could not be looked up; the reason is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub(crate) trait Service: Send + Sync + 'static {
     fn locked_out(&self, _fingerprint: &str, _actor: &Actor) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
+
+    /// Whether a command wants every key of a client's terminal as bytes. For all others, Ctrl-C is the wish that it
+    /// ends, and Ctrl-D the end of its input.
+    fn takes_keys(&self, command: Option<&str>) -> bool;
 
     /// Runs a command to its end and gives the exit code. It looks at [`Call::gone`] itself, so that it can
     /// end its children in order; a panic in it ends the session, not the connection.
@@ -44,6 +48,8 @@ pub(crate) struct Call {
     pub(crate) input: Intake,
     /// Where answers go.
     pub(crate) output: Output,
+    /// The client's terminal, where it has one.
+    pub(crate) terminal: Option<Terminal>,
     /// What was asked for beside the command and is not offered, one sentence each.
     pub(crate) refusals: Vec<&'static str>,
     /// Cancelled when the client has gone or asked to stop: the answer reaches nobody.

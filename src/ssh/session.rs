@@ -9,8 +9,10 @@ use std::{
 
 use autostack_base::tasks::Shutdown;
 use autostack_domain::{Line, permission::Actor};
+use autostack_platform::TerminalSize;
 use futures_util::FutureExt;
 use russh::{ChannelWriteHalf, server::Msg};
+use tokio::sync::watch;
 
 use crate::{
     door::{Busy, Door},
@@ -18,10 +20,11 @@ use crate::{
     output::Output,
     pump::{self, Feed, Pushed},
     service::{Call, Service},
+    terminal::Terminal,
 };
 
 /// What Ctrl-C and Ctrl-D are on a terminal in raw mode.
-const INTERRUPT: u8 = 0x03;
+pub(crate) const INTERRUPT: u8 = 0x03;
 const END_OF_FILE: u8 = 0x04;
 
 /// Exit code of bad usage.
@@ -32,7 +35,10 @@ pub(crate) struct Session<S> {
     door: Arc<Door<S>>,
     output: Output,
     environment: Environment,
-    terminal: bool,
+    /// The size of the client's terminal, where it has one.
+    terminal: Option<watch::Sender<TerminalSize>>,
+    /// Whether the command gets the keys of that terminal as they are.
+    takes_keys: bool,
     refusals: Vec<&'static str>,
     started: bool,
     feed: Option<Feed>,
@@ -54,7 +60,8 @@ impl<S: Service> Session<S> {
             door,
             output,
             environment: Environment::default(),
-            terminal: false,
+            terminal: None,
+            takes_keys: false,
             refusals: Vec::new(),
             started: false,
             feed: None,
@@ -68,14 +75,22 @@ impl<S: Service> Session<S> {
     }
 
     /// The client's side is a terminal in raw mode.
-    pub(crate) fn use_terminal(&mut self, term: &str) -> bool {
-        if self.started || self.terminal {
+    pub(crate) fn use_terminal(&mut self, term: &str, size: TerminalSize) -> bool {
+        if self.started || self.terminal.is_some() {
             return false;
         }
         self.environment.set("TERM", term);
         self.output = self.output.clone().on_terminal();
-        self.terminal = true;
+        self.terminal = Some(watch::Sender::new(size));
         true
+    }
+
+    /// The client's terminal has another size now. `false` where there is none.
+    pub(crate) fn resize(&self, size: TerminalSize) -> bool {
+        self.terminal.as_ref().is_some_and(|known| {
+            known.send_replace(size);
+            true
+        })
     }
 
     /// Remembers something that was asked for and is not offered, to say so where the client reads it.
@@ -92,6 +107,8 @@ impl<S: Service> Session<S> {
         }
         let (feed, input) = pump::queue(self.door.limits.input_bytes_max);
         self.feed = Some(feed);
+        self.takes_keys = self.terminal.is_some() && self.door.service.takes_keys(command.as_deref());
+        let terminal = self.terminal.as_ref().map(|size| Terminal::new(size.subscribe(), self.takes_keys));
         let call = Call {
             actor: caller.actor,
             peer: caller.peer,
@@ -99,6 +116,7 @@ impl<S: Service> Session<S> {
             environment: self.environment.clone(),
             input,
             output: self.output.clone(),
+            terminal,
             refusals: std::mem::take(&mut self.refusals),
             gone: self.gone.clone(),
             stopping: self.door.stopping.clone(),
@@ -128,7 +146,8 @@ impl<S: Service> Session<S> {
 
     /// Takes bytes from the client.
     pub(crate) async fn input(&mut self, bytes: &[u8]) {
-        if self.terminal && bytes.contains(&INTERRUPT) {
+        let is_typed = self.terminal.is_some() && !self.takes_keys;
+        if is_typed && bytes.contains(&INTERRUPT) {
             self.interrupt();
         }
         let Some(feed) = &self.feed else { return };
@@ -139,7 +158,7 @@ impl<S: Service> Session<S> {
             () = self.gone.cancelled() => Pushed::Discarded,
         };
         match pushed {
-            Pushed::Taken if self.terminal && bytes.contains(&END_OF_FILE) => self.end_of_input(),
+            Pushed::Taken if is_typed && bytes.contains(&END_OF_FILE) => self.end_of_input(),
             Pushed::Taken => {}
             Pushed::Discarded => self.end_of_input(),
             Pushed::Stalled => {

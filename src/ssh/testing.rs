@@ -67,6 +67,10 @@ impl Service for Scripted {
         Ok(self.keys.get(fingerprint).cloned())
     }
 
+    fn takes_keys(&self, command: Option<&str>) -> bool {
+        command.is_some_and(|command| command.starts_with("keys"))
+    }
+
     async fn run(&self, call: Call) -> u8 {
         let Call { output, command, gone, mut input, .. } = call;
         let Some(command) = command else {

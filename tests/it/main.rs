@@ -36,6 +36,8 @@ mod recipes;
 mod rejected;
 /// What instances may use.
 mod resources;
+/// Commands with an app's code and config: one-offs, and a look into an instance.
+mod run;
 /// The agent as a service of systemd.
 mod service;
 /// Settings: checked, read again, never lost.

@@ -15,7 +15,7 @@ use crate::commands::{
 pub(crate) struct Arguments {
     plain: VecDeque<String>,
     app: Option<String>,
-    options: BTreeMap<&'static str, String>,
+    options: BTreeMap<&'static str, Vec<String>>,
     /// The one line of a report that is asked for: `--ps-running`.
     info: Option<String>,
     /// Whether `--global` was given and nobody has taken it.
@@ -91,7 +91,12 @@ impl Arguments {
 
     /// The value of an option.
     pub(crate) fn value(&self, long: &str) -> Option<&str> {
-        self.options.get(long).map(String::as_str)
+        self.options.get(long).and_then(|given| given.last()).map(String::as_str)
+    }
+
+    /// All values of an option that may be given several times.
+    pub(crate) fn values(&self, long: &str) -> &[String] {
+        self.options.get(long).map_or(&[], Vec::as_slice)
     }
 
     /// Whether JSON is wanted.
@@ -151,7 +156,7 @@ impl Arguments {
             }
         };
         self.global |= flag.long == "--global";
-        self.options.insert(flag.long, given);
+        self.options.entry(flag.long).or_default().push(given);
         Ok(())
     }
 }

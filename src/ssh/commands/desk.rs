@@ -6,8 +6,11 @@ use autostack_git::parse_exec;
 use autostack_platform::Platform;
 
 use crate::{
-    commands::{about, arguments::Arguments, command, git, invocation::Invocation, refusal::Refusal, words},
+    commands::{
+        about, arguments::Arguments, command, git, invocation::Invocation, refusal::Refusal, run, words,
+    },
     output::Output,
+    prompt,
     service::{Call, Service, Unavailable},
 };
 
@@ -36,6 +39,9 @@ impl Desk {
         let words = words::split(call.command.as_deref().unwrap_or_default())?;
         let mut words = words.into_iter();
         let Some(name) = words.next() else {
+            if let (None, Some(terminal)) = (&call.command, call.terminal.clone()) {
+                return prompt::talk(self, &self.platform, call, terminal).await;
+            }
             about::greet(&call.output, &call.actor, self.platform.version()).await?;
             return Ok(0);
         };
@@ -59,6 +65,8 @@ impl Desk {
             arguments,
             line: call.command.unwrap_or_default(),
             actor: call.actor,
+            terminal: call.terminal,
+            environment: call.environment,
             input: call.input,
             output: call.output,
             platform: self.platform.clone(),
@@ -94,12 +102,28 @@ fn named(first: String, words: impl Iterator<Item = String>) -> (String, Vec<Str
     (name, before)
 }
 
+/// Whether a line is a command that talks to a program in the client's terminal.
+fn wants_keys(line: &str) -> bool {
+    let Ok(words) = words::split(line) else { return false };
+    let mut words = words.into_iter();
+    let Some(first) = words.next() else { return false };
+    let (name, words) = named(first, words);
+    let talks = command::find(&name).filter(|command| run::talks(command));
+    let arguments = talks.and_then(|command| Arguments::parse(command, words).ok());
+    arguments.is_some_and(|arguments| !arguments.has(run::NO_TTY.long) && !arguments.wants_help())
+}
+
 impl Service for Desk {
     async fn authenticate(&self, fingerprint: &str) -> Result<Option<Actor>, Unavailable> {
         self.platform.authenticate_key(fingerprint).await.map_err(|error| {
             tracing::error!(error = error_chain(&error), "an ssh key cannot be looked up");
             Unavailable
         })
+    }
+
+    fn takes_keys(&self, command: Option<&str>) -> bool {
+        // Without a command there is the prompt, which edits lines itself.
+        command.is_none_or(wants_keys)
     }
 
     async fn locked_out(&self, fingerprint: &str, actor: &Actor) {
@@ -126,6 +150,18 @@ impl Service for Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_in_the_terminal_gets_its_keys() {
+        for line in ["run shop bash", "--app shop run bash", "run -e A=1 shop ls --no-tty", "enter shop"] {
+            assert!(wants_keys(line), "{line}");
+        }
+        for line in
+            ["run --no-tty shop bash", "run:detached shop x", "logs shop -t", "run --help", "run '", ""]
+        {
+            assert!(!wants_keys(line), "{line}");
+        }
+    }
 
     #[test]
     fn the_name_of_a_command_is_found_behind_the_app() {

@@ -11,9 +11,12 @@ use crate::{
         command::Command,
         refusal::Refusal,
         report::{self, Report, Table},
+        words,
     },
+    environment::Environment,
     output::Output,
     pump::Intake,
+    terminal::Terminal,
 };
 
 /// One use of a command.
@@ -23,6 +26,10 @@ pub(crate) struct Invocation {
     /// The whole line as it came, before it was cut into words.
     pub(crate) line: String,
     pub(crate) actor: Actor,
+    /// The client's terminal, where it has one.
+    pub(crate) terminal: Option<Terminal>,
+    /// What the client has set of what it may set.
+    pub(crate) environment: Environment,
     /// What the client sends; dropping it discards the rest.
     pub(crate) input: Intake,
     pub(crate) output: Output,
@@ -87,6 +94,14 @@ impl Invocation {
     /// The plain words that are left.
     pub(crate) fn rest(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.arguments.next()).collect()
+    }
+
+    /// The words that are left, as they stand in the line: quotes and all, for another shell to read.
+    pub(crate) fn command_line(&mut self) -> String {
+        let words = self.rest().len();
+        let starts = words::starts(&self.line);
+        let first = starts.len().checked_sub(words).and_then(|at| starts.get(at));
+        first.and_then(|at| self.line.get(*at..)).unwrap_or_default().trim_end().to_owned()
     }
 
     /// Whether an option is there.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use autostack_domain::{ProcessType, UnixMillis, permission::Action, screen::Printable};
+use autostack_domain::{AppName, ProcessType, UnixMillis, permission::Action, screen::Printable};
 use autostack_logs::{Entry, Filter, LogError, Offset, Origin, Reader, Stream};
 use autostack_platform::PlatformError;
 
@@ -42,11 +42,21 @@ const LOGS: Command = Command {
 
 async fn logs(mut invocation: Invocation) -> Result<(), Refusal> {
     let name = invocation.app()?;
-    let lines = lines_wanted(&invocation)?;
-    let filter = filter(invocation.value("--ps"))?;
-    let follow = invocation.has("--tail");
+    let process = invocation.value("--ps").map(str::to_owned);
     invocation.end()?;
-    let log = invocation.platform.app_log(&invocation.actor, &name).await?;
+    show(invocation, &name, process.as_deref()).await
+}
+
+/// Shows the log of an app, or of a process of it, as the options of `logs` say.
+pub(crate) async fn show(
+    invocation: Invocation,
+    name: &AppName,
+    process: Option<&str>,
+) -> Result<(), Refusal> {
+    let lines = lines_wanted(&invocation)?;
+    let filter = filter(process)?;
+    let follow = invocation.has("--tail");
+    let log = invocation.platform.app_log(&invocation.actor, name).await?;
     let (start, end) = last_lines(&invocation, Arc::clone(&log), lines, filter.clone()).await?;
     let mut reader = log.reader(start);
     let mut page = Page { invocation: &invocation, filter, text: String::new() };

@@ -23,7 +23,9 @@ pub(crate) mod refusal;
 pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod resource;
+pub(crate) mod run;
 pub(crate) mod storage;
+pub(crate) mod talk;
 pub(crate) mod words;
 
 use command::Command;
@@ -47,6 +49,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { title: "Images", commands: images::COMMANDS },
     Group { title: "Registries", commands: registry::COMMANDS },
     Group { title: "Logs", commands: logs::COMMANDS },
+    Group { title: "Run", commands: run::COMMANDS },
     Group { title: "Help", commands: about::COMMANDS },
 ];
 

@@ -37,6 +37,11 @@ impl Refusal {
         Self::Said { lines: Vec::new(), exit_code: EXIT_FAILED }
     }
 
+    /// A program that was run for the client has ended with this code, and said itself what there was to say.
+    pub(crate) fn ended(exit_code: u8) -> Self {
+        Self::Said { lines: Vec::new(), exit_code }
+    }
+
     /// The command was used in a way that it does not know.
     pub(crate) fn usage(command: &Command, sentence: impl Into<String>) -> Self {
         let usage = format!("Usage: {}", command.usage());

@@ -29,6 +29,27 @@ pub(crate) fn split(line: &str) -> Result<Vec<String>, Invalid> {
     }
 }
 
+/// Where in the line each of its words begins. The line can be cut.
+pub(crate) fn starts(line: &str) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let (mut quote, mut escaped, mut in_word) = (None, false, false);
+    for (at, c) in line.char_indices() {
+        if !in_word && !c.is_whitespace() {
+            starts.push(at);
+            in_word = true;
+        }
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (None | Some('"'), '\\') => escaped = true,
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), _) if open == c => quote = None,
+            (None, _) if c.is_whitespace() => in_word = false,
+            _ => {}
+        }
+    }
+    starts
+}
+
 fn word(rest: &mut Peekable<Chars<'_>>) -> Result<String, &'static str> {
     let mut word = String::new();
     while let Some(c) = rest.next_if(|c| !c.is_whitespace()) {
@@ -84,6 +105,24 @@ mod tests {
         ];
         for (line, expected) in cases {
             assert_eq!(split(line).unwrap(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_word_begins_somewhere() {
+        let line = r#"  run  shop 'a b' "c\"d" e\ f "" g"#;
+        let words: Vec<&str> = starts(line).iter().map(|at| &line[*at..]).collect();
+        assert_eq!(words.len(), split(line).unwrap().len());
+        assert_eq!(words[2], r#"'a b' "c\"d" e\ f "" g"#);
+        assert_eq!(words[5], "\"\" g");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn as_many_words_begin_as_are_cut(line in "[ a'\"\\\\$;|é-]{0,40}") {
+            if let Ok(words) = split(&line) {
+                proptest::prop_assert_eq!(starts(&line).len(), words.len());
+            }
         }
     }
 

@@ -14,6 +14,7 @@
 //! | [`own_engine`] | [`OwnEngine`]: a second engine, which a story may stop, kill and start again |
 //! | [`service`] | [`service::Manager`]: what systemd does for a service |
 //! | [`live`] | [`Live`]: a child process whose output is read while it runs |
+//! | [`terminal`] | [`Terminal`]: a program in a terminal that a story types into |
 //! | [`apps`] | small apps for stories that need a certain behaviour |
 //! | [`processes`], [`ports`], [`wait`] | what runs; whose ports are whose; waits with a bound |
 //!
@@ -32,6 +33,7 @@ pub(crate) mod processes;
 pub(crate) mod repo;
 pub(crate) mod service;
 pub(crate) mod state;
+pub(crate) mod terminal;
 pub(crate) mod wait;
 
 pub(crate) use self::{
@@ -42,5 +44,6 @@ pub(crate) use self::{
     live::{Live, Output},
     own_engine::OwnEngine,
     repo::Repo,
+    terminal::Terminal,
     wait::soon,
 };
