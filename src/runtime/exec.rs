@@ -36,7 +36,8 @@ pub struct ExecSession {
     output: mpsc::Receiver<(OutputStream, Bytes)>,
     size: watch::Sender<Option<TerminalSize>>,
     exit: oneshot::Receiver<Result<Exit, RuntimeError>>,
-    _end: DropGuard,
+    end: CancellationToken,
+    _dropped: DropGuard,
 }
 
 /// The backend's side of an [`ExecSession`].
@@ -76,7 +77,7 @@ impl ExecSession {
             exit: exit_sender,
             end: end.clone(),
         };
-        (Self { stdin: Some(stdin), output, size, exit, _end: end.drop_guard() }, ends)
+        (Self { stdin: Some(stdin), output, size, exit, end: end.clone(), _dropped: end.drop_guard() }, ends)
     }
 
     /// The input of the command, to be given to whoever feeds it; `None` the second time. Dropping it is the
@@ -112,6 +113,19 @@ impl ExecSession {
     pub async fn wait(mut self) -> Result<Exit, RuntimeError> {
         drop(self.stdin.take());
         while self.output().await.is_some() {}
+        self.exited().await
+    }
+
+    /// Ends it as a drop does, and waits until no process of it is left. What it says last is thrown away.
+    pub async fn end(mut self) {
+        self.end.cancel();
+        drop(self.stdin.take());
+        while self.output().await.is_some() {}
+        // How it ended is of no interest: it was told to.
+        let _told = self.exited().await;
+    }
+
+    async fn exited(&mut self) -> Result<Exit, RuntimeError> {
         (&mut self.exit).await.unwrap_or(Err(RuntimeError::Interrupted { operation: "exec" }))
     }
 }

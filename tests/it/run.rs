@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::world::{Developer, Live, Output, Terminal, World, apps, live, processes, soon};
+use crate::world::{Developer, Live, Output, Repo, Terminal, World, apps, live, processes, soon};
 
 /// `ssh HOST LINE`.
 fn ssh(developer: &Developer<'_>, line: &str) -> Output {
@@ -28,10 +28,12 @@ fn processes_of(world: &World, dyno: &str) -> usize {
 }
 
 /// An app whose `greet` only runs when it is asked to.
-fn push(developer: &Developer<'_>) {
+fn push<'d>(developer: &'d Developer<'d>) -> Repo<'d> {
     let mut files = apps::procfile("web: node server.js\ngreet: echo hello\n");
     files.push(("app.json", r#"{ "formation": { "greet": { "quantity": 0 } } }"#.into()));
-    developer.app_of(files).push("shop").accepted();
+    let repo = developer.app_of(files);
+    repo.push("shop").accepted();
+    repo
 }
 
 #[test]
@@ -53,7 +55,7 @@ fn a_command_runs_once_with_the_apps_code_and_config() {
     );
     assert!(said.stdout.contains("Procfile\n"), "{said}");
     assert_eq!(said.stderr, "bad\n");
-    assert_eq!(ssh(&ada, "--app shop run printf '%s|' \"a b\" c").ok(), "a b|c|");
+    assert_eq!(ssh(&ada, "run --app shop printf '%s|' \"a b\" c").ok(), "a b|c|");
     assert_eq!(ssh(&ada, "run -e A=1 --env 'B=x y' shop 'echo \"$A $B\"'").ok(), "1 x y\n");
     assert_eq!(ssh(&ada, "run shop greet").ok(), "hello\n", "a process type stands for its command");
     assert_eq!(ssh(&ada, "run shop greet ada  '$DYNO'").ok(), "hello ada $DYNO\n");
@@ -156,7 +158,7 @@ fn a_person_works_in_a_terminal() {
 fn a_detached_one_off_outlives_its_client_and_the_agent() {
     let world = World::new();
     let ada = world.developer("ada");
-    push(&ada);
+    let app = push(&ada);
     let first = ssh(&ada, "run:detached shop 'echo from $DYNO; sleep 1000'").ok();
     assert_eq!(first, "run.1\n");
     soon("its output in the log", || {
@@ -184,7 +186,8 @@ fn a_detached_one_off_outlives_its_client_and_the_agent() {
     soon("its end in the log", || {
         ssh(&ada, "logs shop").ok().contains("run.3 exited with code 5").then_some(())
     });
-    push(&ada);
+    app.commit();
+    app.push("shop").accepted();
     assert!(ssh(&ada, "run:list shop").ok().contains("run.1"), "a deployment leaves it alone");
     assert!(ssh(&ada, "run:stop shop shop.run.1").ok().contains("Ended run.1"));
     assert_eq!(processes_of(&world, "run.1"), 0);

@@ -96,11 +96,15 @@ impl Invocation {
         std::iter::from_fn(|| self.arguments.next()).collect()
     }
 
-    /// The words that are left, as they stand in the line: quotes and all, for another shell to read.
+    /// The words that are left, as they stand in the line: quotes and all, for another shell to read. One word alone is
+    /// the whole command line, without the quotes that made it one.
     pub(crate) fn command_line(&mut self) -> String {
-        let words = self.rest().len();
+        let words = self.rest();
+        if let [only] = words.as_slice() {
+            return only.clone();
+        }
         let starts = words::starts(&self.line);
-        let first = starts.len().checked_sub(words).and_then(|at| starts.get(at));
+        let first = starts.len().checked_sub(words.len()).and_then(|at| starts.get(at));
         first.and_then(|at| self.line.get(*at..)).unwrap_or_default().trim_end().to_owned()
     }
 

@@ -35,7 +35,7 @@ const RUN: Command = Command {
     details: &[
         "It gets an instance of its own: in a terminal, if you have one (ssh -t), else by pipes. Its exit code is",
         "that of this command; one that signal N ended gives 128 + N. It ends with your connection.",
-        "The rest of the line goes to the app's own shell as it is. The name of a process type stands for its command.",
+        "The rest of the line goes to the app's own shell as it is, or all that stands in one pair of quotes. The name of a process type stands for its command.",
     ],
     options: &[ENV, NO_TTY],
     needs: Needs::App(Action::RunCommand),

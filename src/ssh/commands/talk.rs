@@ -32,7 +32,7 @@ pub(super) async fn talk(
     let Invocation { input, output, terminal, platform, actor, gone, stopping, .. } = invocation;
     let terminal = terminal.clone().filter(|_| in_terminal);
     let forbidden = platform.until_forbidden(actor, app, Action::RunCommand);
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
         () = gone.cancelled() => Err(Refusal::Gone),
         () = stop.cancelled() => Ok(None),
@@ -40,8 +40,22 @@ pub(super) async fn talk(
             Err(Refusal::failed("The agent is stopping, and with it the command; run it again in a moment."))
         }
         () = forbidden => Err(Refusal::failed(format!("You may no longer run commands for {app}."))),
-        ended = show(session, output, terminal) => ended.map(Some),
+        shown = show(&mut session, output, terminal) => shown.map(|()| Some(())),
         never = feed(input, stdin, in_terminal) => match never {},
+    };
+    match ended {
+        Ok(Some(())) => session.wait().await.map(Some).map_err(|error| {
+            let why = autostack_base::error_chain(&error);
+            Refusal::failed(format!("How the command ended is not known: {why}."))
+        }),
+        Ok(None) => {
+            session.end().await;
+            Ok(None)
+        }
+        Err(refusal) => {
+            session.end().await;
+            Err(refusal)
+        }
     }
 }
 
@@ -71,12 +85,12 @@ async fn pass(input: &mut Intake, stdin: &mpsc::Sender<Bytes>) -> bool {
     true
 }
 
-/// Shows what the command says until it has ended.
+/// Shows what the command says, to its last word.
 async fn show(
-    mut session: ExecSession,
+    session: &mut ExecSession,
     output: &Output,
     mut terminal: Option<Terminal>,
-) -> Result<Exit, Refusal> {
+) -> Result<(), Refusal> {
     loop {
         let resized = async {
             match &mut terminal {
@@ -96,13 +110,9 @@ async fn show(
                         None => output.piped(to, bytes).await?,
                     }
                 }
-                None => break,
+                None => return Ok(()),
             },
             size = resized => session.resize(size),
         }
     }
-    session.wait().await.map_err(|error| {
-        let why = autostack_base::error_chain(&error);
-        Refusal::failed(format!("How the command ended is not known: {why}."))
-    })
 }
