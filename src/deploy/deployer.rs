@@ -16,7 +16,7 @@ use autostack_base::{
 use autostack_builder::Builder;
 use autostack_domain::{
     App, AppName, CommitId, DeploymentId, EnvMap, Failure, FailureKind, Host, ImageReference, LineKind,
-    RefName, ReleaseNumber, Source, Stage, limits,
+    RefName, Release, ReleaseNumber, Source, Stage, limits,
 };
 use autostack_engine::{Engine, RegistryAuth};
 use autostack_git::Repositories;
@@ -30,6 +30,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    again,
     launch::Launchable,
     one_off::Attended,
     owner::{Owner, Request},
@@ -323,6 +324,11 @@ impl Deployer {
         let Some(owner) = self.owners().get(app).cloned() else { return };
         // One that is gone has nothing to publish.
         let _gone = ask_owner(&owner, |reply| Request::Refresh { reply }).await;
+    }
+
+    /// What is missing of a release's artifact, so that it cannot be run again; `None` where all of it is there.
+    pub async fn missing(&self, release: &Release) -> Result<Option<&'static str>, Failure> {
+        again::missing(&self.parts, release).await
     }
 
     /// Changes which instances of the live release run. New ones start beside the old ones and pass their checks,

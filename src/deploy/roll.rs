@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     panic::AssertUnwindSafe,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -76,22 +77,23 @@ impl Change {
             Change::Restart(_) | Change::Start => false,
         }
     }
+}
 
-    /// What was done, for the log of the app.
-    pub(crate) fn done(&self) -> String {
+impl fmt::Display for Change {
+    /// What was done, for logs and events.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Change::Scale(counts) => {
-                let counts: Vec<_> =
-                    counts.iter().map(|(process, count)| format!("{process}={count}")).collect();
-                format!("Scaled: {}", counts.join(" "))
+                f.write_str("Scaled:")?;
+                counts.iter().try_for_each(|(process, count)| write!(f, " {process}={count}"))
             }
-            Change::Restart(None) => "Restarted".to_owned(),
+            Change::Restart(None) => f.write_str("Restarted"),
             Change::Restart(Some(only)) => {
-                let names: Vec<_> = only.iter().map(ToString::to_string).collect();
-                format!("Restarted: {}", names.join(" "))
+                f.write_str("Restarted:")?;
+                only.iter().try_for_each(|process| write!(f, " {process}"))
             }
-            Change::Stop => "Stopped; visitors are told that nothing runs".to_owned(),
-            Change::Start => "Started".to_owned(),
+            Change::Stop => f.write_str("Stopped; visitors are told that nothing runs"),
+            Change::Start => f.write_str("Started"),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use autostack_deploy::{Change, Input, Pushed, Roll};
 use autostack_domain::{
-    App, AppName, Failure, FailureKind, Formation, InstanceId, ProcessType, RefName, Release, ReleaseNumber,
-    ReleaseSource, limits,
+    App, AppName, Failure, FailureKind, Formation, InstanceId, Line, ProcessType, RefName, Release,
+    ReleaseNumber, ReleaseSource, limits,
     permission::{Action, Actor},
 };
 use autostack_runtime::{InstanceState, Observed};
@@ -18,7 +18,7 @@ use crate::{
     deployments::Outcome,
     error::{ErrorKind, PlatformError},
     platform::Platform,
-    screen::Screen,
+    screen::{Screen, show_all},
 };
 
 /// Lines that a roll may be ahead of whoever reads them.
@@ -97,7 +97,7 @@ impl Platform {
         screen: &mut impl Screen,
         gone: &CancellationToken,
     ) -> Result<(), PlatformError> {
-        let app = self.app_for(actor, name, Action::Push, "scale").await?;
+        let app = self.app_for(actor, name, Action::Operate, "scale").await?;
         self.check_processes(&app, counts.keys()).await?;
         if let Some((process, _)) =
             counts.iter().find(|(_, count)| **count > limits::INSTANCES_PER_PROCESS_MAX)
@@ -109,7 +109,8 @@ impl Platform {
         if !skip {
             return self.roll(actor, name, Change::Scale(counts), screen, gone).await;
         }
-        tracing::info!(app = %name, by = actor.name, ?counts, "scaled for the next release");
+        let set: Vec<_> = counts.iter().map(|(process, count)| format!("{process}={count}")).collect();
+        self.event(actor, name, "scale", format!("Scale to {} with the next release", set.join(" ")));
         let name = name.clone();
         let write = move |store: &Store| store.update_app(&name, |app| app.formation.0.extend(counts));
         self.parts().store.call(write).await?;
@@ -125,7 +126,7 @@ impl Platform {
         screen: &mut impl Screen,
         gone: &CancellationToken,
     ) -> Result<(), PlatformError> {
-        let app = self.app_for(actor, name, Action::Push, "restart").await?;
+        let app = self.app_for(actor, name, Action::Operate, "restart").await?;
         self.check_deployed(&app)?;
         if app.is_stopped {
             let message = format!("{name} is stopped");
@@ -144,7 +145,7 @@ impl Platform {
         screen: &mut impl Screen,
         gone: &CancellationToken,
     ) -> Result<(), PlatformError> {
-        let app = self.app_for(actor, name, Action::Push, "stop").await?;
+        let app = self.app_for(actor, name, Action::Operate, "stop").await?;
         self.check_deployed(&app)?;
         self.roll(actor, name, Change::Stop, screen, gone).await
     }
@@ -157,7 +158,7 @@ impl Platform {
         screen: &mut impl Screen,
         gone: &CancellationToken,
     ) -> Result<(), PlatformError> {
-        let app = self.app_for(actor, name, Action::Push, "start").await?;
+        let app = self.app_for(actor, name, Action::Operate, "start").await?;
         self.check_deployed(&app)?;
         self.roll(actor, name, Change::Start, screen, gone).await
     }
@@ -171,7 +172,7 @@ impl Platform {
         screen: &mut impl Screen,
         gone: &CancellationToken,
     ) -> Result<Outcome, PlatformError> {
-        let app = self.app_for(actor, name, Action::Push, "rebuild").await?;
+        let app = self.app_for(actor, name, Action::Operate, "rebuild").await?;
         let live = self.live_release(&app).await?;
         if let Some(ReleaseSource::Image { .. }) = live.map(|release| release.source) {
             let outcome = self.redeploy(actor, name, "Rebuild", screen, gone).await?;
@@ -188,8 +189,17 @@ impl Platform {
         let head =
             head.map_err(|panic| PlatformError::internal("the app's repository cannot be read", &panic))??;
         let Some(commit) = head else { return Err(not_deployed(name)) };
+        self.event(actor, name, "rebuild", format!("Rebuild of {}", commit.short()));
         let pushed = Pushed { replaces: commit.clone(), commit, git_ref, quarantine: None };
         self.deploy(actor, name, Input::Commit(pushed), screen, gone).await
+    }
+
+    /// Brings what runs in line with what should; the owner of the app does so by itself after every change.
+    pub async fn restore(&self, actor: &Actor, name: &AppName) -> Result<(), PlatformError> {
+        let app = self.app_for(actor, name, Action::Operate, "restore").await?;
+        self.check_deployed(&app)?;
+        self.0.deployer.refresh(name).await;
+        Ok(())
     }
 
     /// Hands a change to the app's owner, and shows how it goes.
@@ -202,7 +212,13 @@ impl Platform {
         gone: &CancellationToken,
     ) -> Result<(), PlatformError> {
         self.0.leaving.check(name)?;
-        tracing::info!(app = %name, by = actor.name, ?change, "instances are changed");
+        let kind = match &change {
+            Change::Scale(_) => "scale",
+            Change::Restart(_) => "restart",
+            Change::Stop => "stop",
+            Change::Start => "start",
+        };
+        let text = change.to_string();
         let (lines, mut shown) = mpsc::channel(ROLL_LINES_MAX);
         let roll = Roll { change, screen: lines, cancel: gone.child_token() };
         let show = async {
@@ -212,7 +228,12 @@ impl Platform {
             }
         };
         let (outcome, ()) = tokio::join!(self.0.deployer.roll(name, roll), show);
-        outcome.map_err(|failure| refusal(&failure))
+        if let Err(failure) = outcome {
+            show_all(screen, failure.evidence.iter().map(Line::trouble).collect()).await;
+            return Err(refusal(&failure));
+        }
+        self.event(actor, name, kind, text);
+        Ok(())
     }
 
     /// The release that is live.

@@ -30,6 +30,8 @@ mod first_push;
 mod full_disk;
 /// Pushes of every shape that git knows, and clones and fetches back.
 mod git_shapes;
+/// How many instances of an app run: scaled, restarted, stopped, started, built again.
+mod ps;
 /// Every kind of app of the first recipes, with its real package manager.
 mod recipes;
 /// Pushes that must not go live leave everything as it was.
@@ -38,6 +40,8 @@ mod rejected;
 mod resources;
 /// Commands with an app's code and config: one-offs, and a look into an instance.
 mod run;
+/// A change of the config makes a release, a rollback goes back, no request is lost.
+mod releases;
 /// The agent as a service of systemd.
 mod service;
 /// Settings: checked, read again, never lost.

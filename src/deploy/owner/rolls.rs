@@ -194,7 +194,7 @@ impl Owner {
             }
         };
         let (retired, given_up) = self.reshape(app, ready.into_iter().collect());
-        self.parts().say(&self.app, LineKind::Result, roll.change.done());
+        self.parts().say(&self.app, LineKind::Result, roll.change.to_string());
         if !roll.change.waits_for_end() {
             let _asker_gone = reply.send(Ok(()));
             return self.end_given_up(retired, given_up, None);

@@ -19,8 +19,10 @@ pub(crate) mod git;
 pub(crate) mod images;
 pub(crate) mod invocation;
 pub(crate) mod logs;
+pub(crate) mod ps;
 pub(crate) mod refusal;
 pub(crate) mod registry;
+pub(crate) mod releases;
 pub(crate) mod report;
 pub(crate) mod resource;
 pub(crate) mod run;
@@ -46,6 +48,8 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { title: "Resources", commands: resource::COMMANDS },
     Group { title: "Checks", commands: checks::COMMANDS },
     Group { title: "Storage", commands: storage::COMMANDS },
+    Group { title: "Processes", commands: ps::COMMANDS },
+    Group { title: "Releases", commands: releases::COMMANDS },
     Group { title: "Images", commands: images::COMMANDS },
     Group { title: "Registries", commands: registry::COMMANDS },
     Group { title: "Logs", commands: logs::COMMANDS },
