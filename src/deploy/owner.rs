@@ -4,6 +4,7 @@
 //! has to be undone before anything else may happen is waited for here. The select is biased: first the end of the agent, then what has happened, then what
 //! is asked for, so that a request is decided on what is true now.
 
+mod end;
 mod rolls;
 
 use std::{
@@ -29,9 +30,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::rolls::Rolls;
+use self::{end::Prepared, rolls::Rolls};
 use crate::{
-    clean,
     deployer::{Candidate, Job, Parts, Ready},
     ending, furnish,
     launch::Launchable,
@@ -128,14 +128,6 @@ pub(crate) enum Event {
 enum Busy {
     Preparing { id: DeploymentId, cancel: CancellationToken, work: Arc<Workspace> },
     Prepared { job: Box<Job>, work: Arc<Workspace>, candidate: Candidate },
-}
-
-/// What becomes of a release that waits for git's word.
-enum Prepared {
-    /// The agent stops: when it starts again it looks whether git has moved the ref.
-    Stays,
-    /// The app goes.
-    IsDiscarded,
 }
 
 struct Waiting {
@@ -509,65 +501,6 @@ impl Owner {
             other => {
                 self.busy = other;
                 None
-            }
-        }
-    }
-
-    /// Cancels what is under way and waits until it is undone.
-    async fn cancel_deployments(&mut self, prepared: Prepared) {
-        while let Some(Waiting { job, .. }) = self.queue.front() {
-            let id = job.id.clone();
-            self.leave_queue(&id).await;
-        }
-        loop {
-            match &self.busy {
-                None => return,
-                Some(Busy::Prepared { .. }) if matches!(prepared, Prepared::Stays) => return,
-                Some(Busy::Prepared { job, .. }) => {
-                    let id = job.id.clone();
-                    self.discard(&id, ending::cancelled(Stage::Switch)).await;
-                    self.start_next();
-                }
-                Some(Busy::Preparing { id, cancel, .. }) => {
-                    tracing::info!(deployment = %id, "a deployment is cancelled");
-                    cancel.cancel();
-                    match self.events.recv().await {
-                        Some(event) => self.on_event(event).await,
-                        None => return,
-                    }
-                }
-            }
-        }
-    }
-
-    async fn destroy(&mut self) {
-        self.rolls.give_up();
-        self.cancel_deployments(Prepared::IsDiscarded).await;
-        let retired = self.parts().proxy.withdraw(&self.app);
-        let old = self.live.take().map(Live::replace).unwrap_or_default();
-        retired.drained(self.parts().settings().deploy.drain_timeout).await;
-        stop_all(self.parts(), &old).await;
-        self.stop_restarted().await;
-        for drain in self.drains.drain(..) {
-            // A drain that panicked was reported where it was spawned.
-            let _ended = drain.await;
-        }
-        workspace::remove_dir(&self.parts().artifacts_dir().join(self.app.as_str())).await;
-        clean::forget(self.parts(), &self.app).await;
-    }
-
-    /// Instances that were started again while the app was being destroyed, and that nobody has heard of yet. Those
-    /// that come later find nobody to tell, and are stopped by the task that started them.
-    async fn stop_restarted(&mut self) {
-        self.events.close();
-        while let Some(event) = self.events.recv().await {
-            match event {
-                Event::Restarted { outcome: Ok(ready), .. } => stop_all(self.parts(), &[ready.id]).await,
-                Event::Rolled { outcome: Ok(ready) } => {
-                    let ids: Vec<_> = ready.into_iter().map(|(_, ready)| ready.id).collect();
-                    stop_all(self.parts(), &ids).await;
-                }
-                _ => {}
             }
         }
     }

@@ -132,6 +132,23 @@ mod tests {
     }
 
     #[test]
+    fn what_changed_meanwhile_wins() {
+        let env = |pairs: &[(&str, &str)]| {
+            let mut env = EnvMap::new();
+            for (name, value) in pairs {
+                env.set(name, *value).unwrap();
+            }
+            env
+        };
+        let taken = env(&[("A", "old"), ("B", "old"), ("GONE", "old")]);
+        let before = env(&[("A", "1"), ("B", "1"), ("GONE", "1"), ("KEPT", "1")]);
+        let after = env(&[("A", "1"), ("B", "2"), ("NEW", "2"), ("KEPT", "1")]);
+        assert_eq!(taken.with_changes(&before, &after), env(&[("A", "old"), ("B", "2"), ("NEW", "2")]));
+        assert_eq!(taken.with_changes(&before, &before), taken);
+        assert_eq!(before.with_changes(&before, &after), after);
+    }
+
+    #[test]
     fn names_and_values_that_no_process_could_get_are_refused() {
         let mut env = EnvMap::new();
         for name in ["", "1A", "A B", "A=B", "A\0", "Ä", "A-B"] {

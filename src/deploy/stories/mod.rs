@@ -2,4 +2,5 @@
 //! the engine; store, logs and proxy are real.
 
 mod engine_away;
+mod rolls;
 mod world;

@@ -1,6 +1,7 @@
 //! A deployer with everything that it touches, and an engine that can be taken away.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -17,9 +18,9 @@ use autostack_base::{
 };
 use autostack_builder::Builder;
 use autostack_domain::{
-    App, AppName, Artifact, Deployment, DeploymentId, DeploymentState, EngineHost, EnvMap, Exit, Formation,
-    ImageReference, InstanceId, InstanceSpec, ProcessType, Program, Release, ReleaseNumber, ReleaseSource,
-    Source, UnixMillis, release::LaunchEnv, resources::InstanceLimits, route::Target,
+    App, AppName, Artifact, Deployment, DeploymentId, DeploymentState, EngineHost, EnvMap, Exit, Failure,
+    Formation, ImageReference, InstanceId, InstanceSpec, ProcessType, Program, Release, ReleaseNumber,
+    ReleaseSource, Source, UnixMillis, release::LaunchEnv, resources::InstanceLimits, route::Target,
 };
 use autostack_engine::EngineError;
 use autostack_git::Repositories;
@@ -30,10 +31,10 @@ use autostack_runtime::{
     TerminalSize, Usage,
 };
 use autostack_store::{GoingLive, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Deployer, Parts, Site};
+use crate::{Change, ConfigOf, Deployer, Input, Job, Parts, Roll, Site};
 
 /// How long anything here may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -139,7 +140,7 @@ impl Backend for Engine {
 pub(super) struct World {
     pub(super) engine: Arc<Engine>,
     pub(super) deployer: Deployer,
-    process: Arc<MemoryBackend>,
+    pub(super) process: Arc<MemoryBackend>,
     _dir: tempfile::TempDir,
 }
 
@@ -233,6 +234,94 @@ impl World {
         };
         self.engine.inner.start(&spec).await.unwrap();
         spec.id
+    }
+
+    /// A process of an app's first release that an earlier agent has started, in a place of `web` and a round.
+    pub(super) async fn process_of(&self, app: &AppName, index: u32, round: u32) -> InstanceId {
+        let process = ProcessType::web();
+        let spec = InstanceSpec {
+            id: InstanceId::compose(app, &process, index, round),
+            app: app.clone(),
+            release: ReleaseNumber(1),
+            process,
+            index,
+            round,
+            program: Program::Folder { dir: PathBuf::from("/"), command: String::new() },
+            env: EnvMap::new(),
+            limits: InstanceLimits::default(),
+            mounts: Vec::new(),
+        };
+        self.process.start(&spec).await.unwrap();
+        spec.id
+    }
+
+    /// As an operator changes what runs.
+    pub(super) async fn roll(&self, app: &AppName, change: Change) -> Result<(), Failure> {
+        let (screen, _nobody_reads) = mpsc::channel(64);
+        self.deployer.roll(app, Roll { change, screen, cancel: CancellationToken::new() }).await
+    }
+
+    /// As the platform runs an artifact again.
+    pub(super) async fn again(
+        &self,
+        app: &AppName,
+        of: Option<ReleaseNumber>,
+        config: ConfigOf,
+    ) -> (DeploymentId, Result<ReleaseNumber, Failure>) {
+        let id: DeploymentId = uuid::Uuid::now_v7().to_string().parse().unwrap();
+        let log = self.deployer.parts.logs.build_log(&id).unwrap();
+        let input = Input::Again { of, config, reason: "again".into() };
+        let job = Job { id: id.clone(), app: app.clone(), input, cancel: CancellationToken::new(), log };
+        let first = self.store().deployments(app, 10).unwrap().pop().unwrap();
+        let deployment = Deployment {
+            id: id.clone(),
+            source: job.source(),
+            state: DeploymentState::Queued,
+            release: None,
+            ..first
+        };
+        self.store().create_deployment(&deployment).unwrap();
+        let outcome = self.deployer.go_live(job).await;
+        (id, outcome)
+    }
+
+    /// Makes the folder of the artifact of an app's first release.
+    pub(super) fn make_artifact(&self, app: &AppName) {
+        let release = self.store().release(app, ReleaseNumber(1)).unwrap().unwrap();
+        let dir = self.deployer.parts.artifact_dir(app, release.artifact.built_by());
+        std::fs::create_dir_all(dir).unwrap();
+    }
+
+    pub(super) fn record(&self, app: &AppName) -> App {
+        self.store().app(app).unwrap().unwrap()
+    }
+
+    pub(super) fn change_record(&self, app: &AppName, change: impl FnOnce(&mut App)) {
+        self.store().update_app(app, change).unwrap();
+    }
+
+    pub(super) fn deployment(&self, id: &DeploymentId) -> Deployment {
+        self.store().deployment(id).unwrap().unwrap()
+    }
+
+    pub(super) fn config(&self, app: &AppName) -> EnvMap {
+        self.store().config(app).unwrap()
+    }
+
+    pub(super) fn set_config(&self, app: &AppName, env: &EnvMap) {
+        self.store().set_config(app, env).unwrap();
+    }
+
+    /// The environment of an app's newest process.
+    pub(super) async fn environment(&self, app: &AppName) -> EnvMap {
+        let all = self.process.list().await.unwrap().into_iter();
+        let newest = all.filter(|one| one.spec.app == *app).max_by_key(|one| one.spec.release);
+        newest.unwrap().spec.env
+    }
+
+    /// What runs as a process, by id.
+    pub(super) async fn process_ids(&self) -> BTreeSet<InstanceId> {
+        self.process.list().await.unwrap().into_iter().map(|one| one.spec.id).collect()
     }
 
     /// As the platform destroys an app.

@@ -21,7 +21,7 @@ const SKIP_DEPLOY: Flag = Flag {
     long: "--skip-deploy",
     short: None,
     value: None,
-    summary: "start and end nothing now: it counts from the next release or restart of the agent",
+    summary: "only record it: nothing starts or ends before the next release or change of the app",
 };
 
 const SCALE: Command = Command {
