@@ -36,12 +36,12 @@ mod ps;
 mod recipes;
 /// Pushes that must not go live leave everything as it was.
 mod rejected;
+/// A change of the config makes a release, a rollback goes back, no request is lost.
+mod releases;
 /// What instances may use.
 mod resources;
 /// Commands with an app's code and config: one-offs, and a look into an instance.
 mod run;
-/// A change of the config makes a release, a rollback goes back, no request is lost.
-mod releases;
 /// The agent as a service of systemd.
 mod service;
 /// Settings: checked, read again, never lost.
