@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use autostack_domain::{DeploymentState, EnvMap, Exit, FailureKind, ProcessType, ReleaseNumber};
-use autostack_runtime::{Backend, Program};
+use autostack_runtime::{Backend, memory::Program};
 
 use super::world::{World, a_folder, until};
 use crate::{Change, ConfigOf};
