@@ -56,7 +56,7 @@ fn a_formation_is_scaled_by_the_difference_and_survives_everything() {
 
     ada.ssh(&["ps:scale", "shop", "web=1", "worker=0"]).ok();
     assert!(running(&world, "worker.1").is_empty(), "whoever scaled down knows that it has ended");
-    assert_eq!(answering(&world), [first.clone()].into(), "the first stays");
+    assert_eq!(answering(&world), [first].into(), "the first stays");
 
     // Over a push, and over a crash.
     ada.ssh(&["ps:scale", "shop", "web=2"]).ok();
