@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use autostack_domain::{
-    EnvMap, Failure, FailureKind, ProcessType, Stage,
+    BuildSettings, Buildpack, EnvMap, Failure, FailureKind, ProcessType, Stage,
     app_json::{self, AppJson},
     names::Invalid,
     procfile::{self, Procfile},
@@ -34,38 +34,59 @@ pub fn plan(dir: &Path, tools: &Toolchains) -> Result<BuildPlan, Failure> {
 
 /// Decides how the app in `dir` is built and started. Reads a few small files and writes nothing.
 ///
-/// The app is the folder that `AUTOSTACK_BUILD_DIR` of its config names; without it the tree itself, or, where
-/// that is no app, the only folder that is one.
+/// # Errors
+/// Those of [`plan_for`].
+pub fn plan_with(dir: &Path, config: &EnvMap, tools: &Toolchains) -> Result<BuildPlan, Failure> {
+    plan_for(dir, &BuildSettings::default(), config, tools)
+}
+
+/// Decides how the app in `dir` is built and started, where its operator may have said something about it. Reads a
+/// few small files and writes nothing.
+///
+/// The app is the folder that the settings or `AUTOSTACK_BUILD_DIR` of its config name; without them the tree itself,
+/// or, where that is no app, the only folder that is one.
 ///
 /// # Errors
 /// [`FailureKind::BadAppFile`] where a file of the app does not parse, [`FailureKind::NoRecipe`] where
 /// nothing fits or several folders do, [`FailureKind::MissingTool`] where the host lacks a program; each at
 /// [`Stage::Detect`].
-pub fn plan_with(dir: &Path, config: &EnvMap, tools: &Toolchains) -> Result<BuildPlan, Failure> {
+pub fn plan_for(
+    dir: &Path,
+    settings: &BuildSettings,
+    config: &EnvMap,
+    tools: &Toolchains,
+) -> Result<BuildPlan, Failure> {
     let top = Source::open(dir).map_err(|error| unreadable(&error))?;
-    if let Some(folder) = folder::asked(config)? {
-        let source = folder::open(&top, &folder)?;
-        let mut plan = plan_tree(&source, Some(Around { top: &top, folder: &folder }), tools)?;
-        plan.reasons.insert(0, format!("{}={folder}: that folder is the app", folder::VARIABLE));
+    if let Some((said_by, folder)) = folder::asked(settings, config)? {
+        let source = folder::open(&top, said_by, &folder)?;
+        let mut plan = plan_tree(&source, Some(Around { top: &top, folder: &folder }), settings, tools)?;
+        plan.reasons.insert(0, format!("{said_by}={folder}: that folder is the app"));
         for file in ["Procfile", "app.json"].into_iter().filter(|file| top.has_file(file)) {
             plan.warnings.push(format!("{file} at the top is not used: that of {folder} counts"));
         }
         return Ok(plan);
     }
-    match plan_tree(&top, None, tools) {
-        Err(refused) if refused.kind == FailureKind::NoRecipe => plan_only_folder(&top, refused, tools),
+    match plan_tree(&top, None, settings, tools) {
+        Err(refused) if refused.kind == FailureKind::NoRecipe => {
+            plan_only_folder(&top, refused, settings, tools)
+        }
         planned => planned,
     }
 }
 
 /// The plan of the only folder that is an app. What is vague (a library, a folder of files) counts where
 /// nothing else does.
-fn plan_only_folder(top: &Source, refused: Failure, tools: &Toolchains) -> Result<BuildPlan, Failure> {
+fn plan_only_folder(
+    top: &Source,
+    refused: Failure,
+    settings: &BuildSettings,
+    tools: &Toolchains,
+) -> Result<BuildPlan, Failure> {
     let mut apps = Vec::new();
     let mut vague = Vec::new();
     for folder in folder::candidates(top) {
         let Some(source) = top.folder(&folder) else { continue };
-        match draft_tree(&source, Some(Around { top, folder: &folder }), tools) {
+        match draft_tree(&source, Some(Around { top, folder: &folder }), settings, tools) {
             Err(failure) if failure.kind == FailureKind::NoRecipe => {}
             Ok(drafted) if drafted.0.is_vague => vague.push((folder, Ok(drafted))),
             drafted => apps.push((folder, drafted)),
@@ -87,8 +108,13 @@ fn plan_only_folder(top: &Source, refused: Failure, tools: &Toolchains) -> Resul
     }
 }
 
-fn plan_tree(source: &Source, around: Option<Around>, tools: &Toolchains) -> Result<BuildPlan, Failure> {
-    let (draft, app_json) = draft_tree(source, around, tools)?;
+fn plan_tree(
+    source: &Source,
+    around: Option<Around>,
+    settings: &BuildSettings,
+    tools: &Toolchains,
+) -> Result<BuildPlan, Failure> {
+    let (draft, app_json) = draft_tree(source, around, settings, tools)?;
     Ok(finish(draft, around, app_json))
 }
 
@@ -96,13 +122,14 @@ fn plan_tree(source: &Source, around: Option<Around>, tools: &Toolchains) -> Res
 fn draft_tree(
     source: &Source,
     around: Option<Around>,
+    settings: &BuildSettings,
     tools: &Toolchains,
 ) -> Result<(Draft, AppJson), Failure> {
     let procfile = read(source, "Procfile", procfile::parse)?;
     let app_json = read(source, "app.json", app_json::parse)?.unwrap_or_default();
     let has_procfile = procfile.is_some();
     let procfile = procfile.unwrap_or_default();
-    let context = Context { source, tools, procfile: &procfile, around };
+    let context = Context { source, tools, settings, procfile: &procfile, around };
 
     let mut draft = match image::draft_dockerfile(&context, &app_json)? {
         Some(draft) => draft,
@@ -150,6 +177,9 @@ const KINDS: [Kind; 6] = [
 fn choose(context: &Context, has_procfile: bool) -> Result<Draft, Failure> {
     let package = node::package(context)?;
     let python = python::Markers::look(context);
+    if let Some(pack) = context.settings.buildpacks.last() {
+        return forced(context, *pack, package.as_ref(), &python, has_procfile);
+    }
     let prefers_python = commands::prefers(context, Recipe::Python);
     let prefers_node = commands::prefers(context, Recipe::Node) || commands::prefers(context, Recipe::Bun);
     let node_starts = package.as_ref().is_some_and(|package| package.says_how_to_start(context));
@@ -181,6 +211,47 @@ fn choose(context: &Context, has_procfile: bool) -> Result<Draft, Failure> {
         return python::draft(context, &python);
     }
     fallback::shell(context).ok_or_else(|| fallback::no_recipe(context))
+}
+
+/// The recipe that an operator named as a buildpack.
+fn forced(
+    context: &Context,
+    pack: Buildpack,
+    package: Option<&node::Package>,
+    python: &python::Markers,
+    has_procfile: bool,
+) -> Result<Draft, Failure> {
+    let recipe = match pack {
+        Buildpack::Nodejs => {
+            return package.map_or_else(|| Err(unfit(pack)), |package| node::draft(context, package));
+        }
+        Buildpack::Python if !python.is_any() => return Err(unfit(pack)),
+        Buildpack::Python => {
+            return match package.filter(|package| package.builds()) {
+                Some(package) => python::draft_with_assets(context, python, package),
+                None => python::draft(context, python),
+            };
+        }
+        Buildpack::Static if static_site::is_site(context) => return static_site::draft(context),
+        Buildpack::Procfile if has_procfile => return fallback::procfile(context),
+        Buildpack::Static | Buildpack::Procfile => return Err(unfit(pack)),
+        Buildpack::Php => Recipe::Php,
+        Buildpack::Go => Recipe::Go,
+        Buildpack::Java | Buildpack::Gradle => Recipe::Java,
+        Buildpack::Rust => Recipe::Rust,
+        Buildpack::Ruby => Recipe::Ruby,
+        Buildpack::Deno => Recipe::Deno,
+    };
+    let kind = KINDS.iter().find(|kind| kind.recipe == recipe && (kind.fits)(context));
+    kind.map_or_else(|| Err(unfit(pack)), |kind| draft_kind(context, kind, package))
+}
+
+fn unfit(pack: Buildpack) -> Failure {
+    let cause =
+        format!("the buildpack {pack} does not fit: the tree has none of the files that it looks for");
+    Failure::new(Stage::Detect, FailureKind::NoRecipe, cause).hint(format!(
+        "buildpacks:remove APP {pack} leaves it to the tree; or add the files, commit, and push again"
+    ))
 }
 
 /// The language that marks the tree: the one that the Procfile speaks, else the first. Where something else

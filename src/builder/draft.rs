@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use autostack_domain::{
-    Failure, FailureKind, ProcessType, Stage,
+    BuildSettings, Failure, FailureKind, ProcessType, Stage,
     procfile::Procfile,
     release::{LaunchEnv, StaticSite},
 };
@@ -21,6 +21,8 @@ pub(crate) struct Context<'a> {
     pub(crate) source: &'a Source,
     /// The host's programs.
     pub(crate) tools: &'a Toolchains,
+    /// What its operator says about it.
+    pub(crate) settings: &'a BuildSettings,
     /// The app's Procfile, empty if it has none.
     pub(crate) procfile: &'a Procfile,
     /// Set where the app is a folder of a larger tree.

@@ -4,7 +4,7 @@
 //! It is config and not a file, because a tree that is shared by several apps is pushed to each of them as it
 //! is: what differs between them has to stand outside of it, and has to outlive every push.
 
-use autostack_domain::{EnvMap, Failure, FailureKind, Stage, release::StaticSite};
+use autostack_domain::{BuildSettings, EnvMap, Failure, FailureKind, Stage, release::StaticSite};
 
 use crate::{
     draft::{Draft, shell_word},
@@ -12,6 +12,8 @@ use crate::{
     source::Source,
 };
 
+/// The setting that names the folder; it wins over the variable.
+const SETTING: &str = "build-dir";
 /// The config variable that names the folder.
 pub(crate) const VARIABLE: &str = "AUTOSTACK_BUILD_DIR";
 /// Folders that hold several apps or packages: their folders are looked into too.
@@ -44,11 +46,18 @@ const FOLDERS_MAX: usize = 60;
 /// Folders that a refusal lists.
 const LISTED_MAX: usize = 8;
 
-/// The folder that the app's config names, without slashes around it; `None` for the tree itself.
+/// The folder that the app's settings or config name, without slashes around it, and which of them it was; `None`
+/// for the tree itself.
 ///
 /// # Errors
 /// [`FailureKind::NoRecipe`] where the value leads out of the tree or is no text.
-pub(crate) fn asked(config: &EnvMap) -> Result<Option<String>, Failure> {
+pub(crate) fn asked(
+    settings: &BuildSettings,
+    config: &EnvMap,
+) -> Result<Option<(&'static str, String)>, Failure> {
+    if let Some(dir) = &settings.build_dir {
+        return Ok(Some((SETTING, dir.as_str().to_owned())));
+    }
     let Some(given) = config.get(VARIABLE) else { return Ok(None) };
     let given = std::str::from_utf8(given).map_err(|_| refused("it is not UTF-8 text"))?;
     let path = given.trim();
@@ -61,25 +70,33 @@ pub(crate) fn asked(config: &EnvMap) -> Result<Option<String>, Failure> {
     if parts.contains(&"..") {
         return Err(refused(format!("{path:?} leads out of the tree")));
     }
-    Ok((!parts.is_empty()).then(|| parts.join("/")))
+    Ok((!parts.is_empty()).then(|| (VARIABLE, parts.join("/"))))
 }
 
 /// Opens the folder that the config names.
 ///
 /// # Errors
 /// [`FailureKind::NoRecipe`] where there is no such folder: also not where a symlink is.
-pub(crate) fn open(top: &Source, folder: &str) -> Result<Source, Failure> {
+pub(crate) fn open(top: &Source, said_by: &str, folder: &str) -> Result<Source, Failure> {
     top.folder(folder).ok_or_else(|| {
         let folders: Vec<String> = top.list("").into_iter().filter(|name| name.ends_with('/')).collect();
-        refused(format!("there is no folder {folder} in the tree"))
+        refused_by(said_by, format!("there is no folder {folder} in the tree"))
             .evidence([format!("folders at the top: {}", listed(&folders))])
     })
 }
 
 fn refused(why: impl std::fmt::Display) -> Failure {
-    Failure::new(Stage::Detect, FailureKind::NoRecipe, format!("{VARIABLE}: {why}")).hint(format!(
-        "set {VARIABLE} to a folder of the tree, such as apps/web, or remove it from the config"
-    ))
+    refused_by(VARIABLE, why)
+}
+
+fn refused_by(said_by: &str, why: impl std::fmt::Display) -> Failure {
+    let hint = if said_by == SETTING {
+        "builder:set APP build-dir FOLDER names another one; without FOLDER it is the top of the tree"
+            .to_owned()
+    } else {
+        format!("set {VARIABLE} to a folder of the tree, such as apps/web, or remove it from the config")
+    };
+    Failure::new(Stage::Detect, FailureKind::NoRecipe, format!("{said_by}: {why}")).hint(hint)
 }
 
 /// Folders that may hold an app, in order: those at the top, and those in folders that collect them.
@@ -182,7 +199,7 @@ mod tests {
         let asked = |value: &str| {
             let mut config = EnvMap::new();
             config.set(VARIABLE, value).unwrap();
-            asked(&config)
+            asked(&BuildSettings::default(), &config).map(|found| found.map(|(_, folder)| folder))
         };
         assert_eq!(asked("apps/web").unwrap().as_deref(), Some("apps/web"));
         assert_eq!(asked(" ./apps//web/ ").unwrap().as_deref(), Some("apps/web"));
@@ -192,7 +209,7 @@ mod tests {
         for outside in ["..", "a/../..", "/etc", "a/../b"] {
             assert_eq!(asked(outside).unwrap_err().kind, FailureKind::NoRecipe, "{outside}");
         }
-        assert_eq!(super::asked(&EnvMap::new()).unwrap(), None);
+        assert_eq!(super::asked(&BuildSettings::default(), &EnvMap::new()).unwrap(), None);
     }
 
     #[test]

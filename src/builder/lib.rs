@@ -5,7 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `plan` | [`BuildPlan`]: everything that follows from the source tree, as data |
-//! | `detect` | [`plan()`], [`plan_with`]: which recipe fits; the Procfile and `app.json` over it |
+//! | `detect` | [`plan()`], [`plan_for`]: which recipe fits; the Procfile and `app.json` over it |
 //! | `folder` | which folder of the tree is the app |
 //! | `recipes` | one file a kind of app |
 //! | `draft` | a plan in the making, and what recipes may look at |
@@ -46,7 +46,7 @@ mod tree;
 mod scenarios;
 
 pub use builder::{Builder, Made};
-pub use detect::{plan, plan_with};
+pub use detect::{plan, plan_for, plan_with};
 pub use image::{DockerfileFacts, Logins, is_lambda};
 pub use plan::{BuildPlan, CacheFolder, Recipe, Reuse, Step, Tool};
 pub use toolchains::Toolchains;

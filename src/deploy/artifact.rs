@@ -7,8 +7,8 @@ use std::{
 
 use autostack_builder::BuildPlan;
 use autostack_domain::{
-    Artifact, EnvMap, Failure, FailureKind, ImageReference, ProcessType, ReleaseNumber, ReleaseSource, Stage,
-    cron::CronTask, health::HealthCheck,
+    Artifact, BuildSettings, EnvMap, Failure, FailureKind, ImageReference, ProcessType, ReleaseNumber,
+    ReleaseSource, Stage, cron::CronTask, health::HealthCheck,
 };
 use autostack_engine::{Engine, ImageFacts, Output, RegistryAuth};
 use futures_util::{StreamExt, stream};
@@ -45,7 +45,7 @@ pub(crate) async fn make(
     facts: &AppFacts,
 ) -> Result<Made, Failure> {
     match &job.input {
-        Input::Commit(pushed) => of_commit(pushed, job, work, parts, &facts.config).await,
+        Input::Commit(pushed) => of_commit(pushed, job, work, parts, facts).await,
         Input::Pull { reference, auth } => of_registry(reference, auth.as_ref(), job, work, parts).await,
         Input::Archive { reference, bytes } => of_archive(reference, bytes, job, work, parts).await,
         Input::Again { of, config, .. } => again::of_release(*of, *config, job, parts, &facts.app).await,
@@ -57,11 +57,12 @@ async fn of_commit(
     job: &Job,
     work: &Workspace,
     parts: &Parts,
-    config: &EnvMap,
+    facts: &AppFacts,
 ) -> Result<Made, Failure> {
+    let (config, settings) = (&facts.config, &facts.app.settings);
     source::check_ref(pushed, job, parts).await?;
-    source::export(pushed, job, work, parts).await?;
-    let plan = choose_recipe(job, work, parts, config)?;
+    source::export(pushed, job, work, parts, settings.git.keep_git_dir).await?;
+    let plan = choose_recipe(job, work, parts, config, &settings.build)?;
     work.enter(Stage::Build);
     work.will_make_image();
     let built =
@@ -94,10 +95,16 @@ async fn of_commit(
     })
 }
 
-fn choose_recipe(job: &Job, work: &Workspace, parts: &Parts, config: &EnvMap) -> Result<BuildPlan, Failure> {
+fn choose_recipe(
+    job: &Job,
+    work: &Workspace,
+    parts: &Parts,
+    config: &EnvMap,
+    settings: &BuildSettings,
+) -> Result<BuildPlan, Failure> {
     work.enter(Stage::Detect);
     check_cancelled(job, work)?;
-    let plan = autostack_builder::plan_with(&work.dir, config, &parts.builder.tools(config))?;
+    let plan = autostack_builder::plan_for(&work.dir, settings, config, &parts.builder.tools(config))?;
     job.log.step(format!("{} app detected", plan.recipe));
     plan.reasons.iter().for_each(|reason| job.log.detail(reason.clone()));
     plan.warnings.iter().for_each(|warning| job.log.trouble(warning.clone()));

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use autostack_domain::{
     Artifact, EnvMap, Failure, FailureKind, InstanceId, InstanceSpec, OneOffNumber, ProcessType, Program,
-    Release, ReleaseSource, Stage, env_map::SYSTEM_PATH, release::LaunchEnv, resources::InstanceLimits,
+    Release, ReleaseSource, Stage, env_map::SYSTEM_PATH, git_settings::REV_ENV_VAR, release::LaunchEnv,
+    resources::InstanceLimits,
 };
 use autostack_runtime::{Backend, RuntimeError, Started};
 
@@ -110,7 +111,9 @@ impl Launchable {
             env.put(FUNCTION_TIMEOUT, FUNCTION_SECONDS_MAX);
         }
         if let ReleaseSource::Commit { commit } = &self.release.source {
-            env.put("GIT_REV", commit.as_str());
+            let variable = self.release.rev_env_var.as_deref().unwrap_or(REV_ENV_VAR);
+            // An operator's name was checked when it was given.
+            let _checked = env.set(variable, commit.as_str());
         }
         env
     }

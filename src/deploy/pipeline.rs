@@ -104,6 +104,7 @@ fn draft_release(job: &Job, facts: &AppFacts, made: Made) -> Release {
         processes: made.processes,
         checks: made.checks,
         cron: made.cron,
+        rev_env_var: facts.app.settings.git.rev_env_var.clone(),
         deployment: job.id.clone(),
         created_at: clock::now(),
     }

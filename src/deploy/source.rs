@@ -35,6 +35,7 @@ pub(crate) async fn export(
     job: &Job,
     work: &Workspace,
     parts: &Parts,
+    keep_git_dir: bool,
 ) -> Result<(), Failure> {
     job.log.step(format!(
         "Deploying {} from {} ({})",
@@ -57,6 +58,9 @@ pub(crate) async fn export(
         }
         make_parent(&dir)?;
         source.export(&report, &dir, &cancel)?;
+        if keep_git_dir {
+            source.add_git_dir(&report, &dir, &cancel)?;
+        }
         Ok(report)
     };
     match parts.tasks.blocking("export", export).await {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    checks::CheckSettings, cron::CronSettings, resources::ResourceSettings, storage::StorageSettings,
+    build_settings::BuildSettings, checks::CheckSettings, cron::CronSettings, git_settings::GitSettings,
+    resources::ResourceSettings, storage::StorageSettings,
 };
 
 /// The settings of an app. What is as it was in the beginning is not written down, so that a new topic changes no
@@ -23,6 +24,12 @@ pub struct AppSettings {
     /// What is done at set times.
     #[serde(skip_serializing_if = "is_default")]
     pub cron: CronSettings,
+    /// How its code is kept and shown to builds.
+    #[serde(skip_serializing_if = "is_default")]
+    pub git: GitSettings,
+    /// How it is built.
+    #[serde(skip_serializing_if = "is_default")]
+    pub build: BuildSettings,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

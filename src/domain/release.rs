@@ -135,6 +135,9 @@ pub struct Release {
     /// What it has done at set times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cron: Vec<CronTask>,
+    /// The variable in which its instances find their commit; `None` for the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rev_env_var: Option<String>,
     /// Why it was made, for people: `Deploy 3f9c2a1`.
     pub description: String,
     /// The release whose artifact it is, where it was made for another config or to go back.

@@ -127,6 +127,7 @@ fn golden_release() {
     let plain = release("shop", 1, 1);
     let site = |not_found: Option<&str>, single_page| Release {
         cron: Vec::new(),
+        rev_env_var: None,
         artifact: Artifact::Directory {
             built_by: plain.deployment.clone(),
             launch: LaunchEnv {
@@ -146,6 +147,7 @@ fn golden_release() {
     let digest = format!("sha256:{}", "3f9c2a1b".repeat(8));
     let image = Release {
         cron: Vec::new(),
+        rev_env_var: None,
         artifact: Artifact::Image {
             built_by: plain.deployment.clone(),
             image: digest.parse().unwrap(),

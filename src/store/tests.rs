@@ -106,6 +106,7 @@ pub(crate) fn release(app: &str, number: u32, deployment: u32) -> Release {
     });
     Release {
         cron: Vec::new(),
+        rev_env_var: None,
         app: app_name(app),
         number: ReleaseNumber(number),
         artifact: serde_json::from_value(artifact).unwrap(),

@@ -192,6 +192,7 @@ impl World {
             formation: Formation([(web, 1)].into()),
             checks: Default::default(),
             cron: Vec::new(),
+            rev_env_var: None,
             description: String::new(),
             again: None,
             deployment: id.clone(),

@@ -279,3 +279,24 @@ fn what_is_not_a_commit_is_not_exported() {
     assert!(matches!(refused, SourceError::Refused { .. }), "{refused:?}");
     assert!(refused.to_string().contains("it is a folder"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_git_folder_has_the_history_and_nothing_of_the_repository() {
+    let world = World::new();
+    world.write("a", "a");
+    world.commit("one");
+    world.write("b/c", "c");
+    let report = pushed(&world).await;
+    fs::write(world.bare().join("hooks-of-the-repository"), "x").unwrap();
+    let dest = world.root().join("out");
+    export(&world, &report, &dest).unwrap();
+    let source = Source::open(&world.bare(), None).unwrap();
+    source.add_git_dir(&report, &dest, &CancellationToken::new()).unwrap();
+    let git = |args: &[&str]| world.client(args, &dest);
+    assert_eq!(git(&["rev-parse", "HEAD"]), report.commit.as_str());
+    assert_eq!(git(&["rev-list", "--count", "HEAD"]), "2");
+    assert_eq!(git(&["status", "--porcelain"]), "");
+    assert_eq!(git(&["remote"]), "");
+    git(&["fsck", "--strict"]);
+    assert!(!dest.join(".git/hooks").exists());
+}

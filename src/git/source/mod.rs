@@ -6,11 +6,12 @@
 //! be handed to [`Source::export`].
 //!
 //! In reading order: `report` (what comes out), `objects` (commits and trees, raw), `rules` (names, modes,
-//! symbolic links), `gitmodules`, `inspect`, `export`, `big_file` (files too large for the agent's memory).
+//! symbolic links), `gitmodules`, `inspect`, `export`, `git_dir`, `big_file` (files too large for the agent's memory).
 //! Everything here blocks; nothing here follows a symbolic link, runs a hook or fetches anything.
 
 mod big_file;
 mod export;
+mod git_dir;
 mod gitmodules;
 mod inspect;
 mod objects;
@@ -87,5 +88,15 @@ impl Source {
         cancel: &CancellationToken,
     ) -> Result<(), SourceError> {
         export::export(self, report, dest, cancel)
+    }
+
+    /// Adds a `.git` folder to an exported commit: its history, and nothing else of the repository.
+    pub fn add_git_dir(
+        &self,
+        report: &SourceReport,
+        dest: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<(), SourceError> {
+        git_dir::write(self, report, dest, cancel)
     }
 }

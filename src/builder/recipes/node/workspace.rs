@@ -21,8 +21,7 @@ impl<'a> Workspace<'a> {
     /// The workspace around the app; `None` where it is no member of one.
     pub(crate) fn around(context: &Context<'a>) -> Result<Option<Self>, Failure> {
         let Some(around) = context.around else { return Ok(None) };
-        let top =
-            Context { source: around.top, tools: context.tools, procfile: context.procfile, around: None };
+        let top = Context { source: around.top, around: None, ..*context };
         let Some(package) = read(&top)? else { return Ok(None) };
         let listed = pnpm_patterns(&top.source.words("pnpm-workspace.yaml"));
         let mut patterns = package.workspaces.iter().chain(&listed).map(String::as_str);
