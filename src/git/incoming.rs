@@ -98,11 +98,12 @@ impl Incoming {
         git2::Repository::open_bare(&self.dir)
     }
 
-    /// Moves the objects into the repository, durably; only then may a ref name them. The folder is gone afterwards.
+    /// Moves the objects into the repository, durably; only then may a ref name them. Whoever moves the ref keeps this
+    /// until then: a sweep, which would take the ref's lock for a left one, stays away as long as it is there.
     ///
     /// # Errors
     /// Something could not be moved. What was moved so far is named by no ref, and harms nobody.
-    pub fn accept(self) -> io::Result<()> {
+    pub fn accept(&self) -> io::Result<()> {
         let objects = self.repository.join("objects");
         syncfs(File::open(&self.dir)?)?;
         for entry in fs::read_dir(&self.dir)? {
@@ -174,6 +175,7 @@ mod tests {
         assert!(Source::open(&world.bare(), None).unwrap().inspect(&id, &limits).is_err());
         let dir = incoming.path().to_owned();
         incoming.accept().unwrap();
+        drop(incoming);
         assert!(!dir.exists());
         assert_eq!(Source::open(&world.bare(), None).unwrap().inspect(&id, &limits).unwrap().files, 1);
     }

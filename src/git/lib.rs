@@ -13,6 +13,7 @@
 //! | [`incoming`] | objects that the agent itself brings, kept apart until they stay |
 //! | [`archive`] | an archive of source as a commit |
 //! | [`remote`] | archives and commits that are fetched from elsewhere, and from whom |
+//! | [`gc`] | a repository that is packed anew |
 //! | [`source`] | a commit, checked against what git itself lets pass, and exported |
 //!
 //! Invariants:
@@ -28,6 +29,7 @@
 
 pub mod archive;
 pub mod exec;
+pub mod gc;
 pub mod hooks;
 pub mod incoming;
 pub mod quarantine;

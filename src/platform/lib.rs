@@ -14,6 +14,8 @@
 //! | [`events`] | who changed what, recorded and read |
 //! | [`processes`] | how many instances run, restarted, stopped, started, built again |
 //! | [`releases`] | a new release for another config, and back to an earlier one |
+//! | [`sources`] | code that comes by no push: archives, repositories elsewhere |
+//! | [`git_settings`] | what operators say about a repository and about builds |
 //! | [`images`] | images from registries and archives, and the logins at registries |
 //! | [`push`] | one `git push` from its first byte to its end, and the two hooks in between |
 //! | [`screen`] | where the lines of a push go |
@@ -36,6 +38,7 @@ pub mod deployments;
 pub mod error;
 pub mod events;
 pub mod fetch;
+pub mod git_settings;
 pub mod images;
 pub mod keys;
 pub mod members;
@@ -47,6 +50,7 @@ pub mod resources;
 pub mod revoked;
 pub mod run;
 pub mod screen;
+pub mod sources;
 pub mod status;
 pub mod storage;
 pub mod users;
@@ -61,6 +65,7 @@ pub use deployments::Outcome;
 pub use error::{ErrorKind, PlatformError};
 pub use events::{EventFeed, EventQuery};
 pub use fetch::Fetch;
+pub use git_settings::{GitSetting, GitView};
 pub use images::LoginView;
 pub use keys::{KeyView, Keyring};
 pub use members::MemberView;
@@ -70,4 +75,5 @@ pub use push::Push;
 pub use releases::{ReleaseDetails, ReleaseView};
 pub use run::{Place, RunRequest};
 pub use screen::Screen;
+pub use sources::{AfterSync, ArchiveSource, ArchiveWords, Synced};
 pub use status::Status;

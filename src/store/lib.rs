@@ -12,7 +12,7 @@
 //! | `rows` | reading and changing a table of records |
 //! | [`record`] | a stored value: its version and its JSON, and how an old one becomes a new one |
 //! | [`store`] | [`Store`]: reading and writing transactions, and coming back after an I/O error |
-//! | `apps`, `members`, `users`, `keys`, `config`, `registries`, `releases`, `deployments`, `one_offs`, `storage` | the verbs of each table |
+//! | `apps`, `members`, `users`, `keys`, `config`, `registries`, `git_hosts`, `releases`, `deployments`, `one_offs`, `storage` | the verbs of each table |
 //! | `rename` | the verbs that give an app another name, or make a twin of it |
 //! | `journal` | the verbs that make a release live, or undo it, in one transaction |
 //! | `seal`, `key_file` | configuration encrypted at rest, and the key file beside the store |
@@ -28,6 +28,7 @@ pub mod store;
 mod apps;
 mod config;
 mod deployments;
+mod git_hosts;
 mod journal;
 mod key_file;
 mod keys;

@@ -38,6 +38,9 @@ pub(crate) const RELEASE_CONFIG: TableDefinition<(&str, u32), &[u8]> = TableDefi
 pub(crate) const REGISTRY_LOGINS: TableDefinition<(&str, &str), &[u8]> =
     TableDefinition::new("registry_logins");
 
+/// Hosts beside the public Internet that apps may fetch from.
+pub(crate) const GIT_HOSTS: TableDefinition<&str, ()> = TableDefinition::new("git_hosts");
+
 // Indexes, changed in the transaction that changes what they point to.
 /// Address in lower case → user.
 pub(crate) const USERS_BY_EMAIL: TableDefinition<&str, &str> = TableDefinition::new("users_by_email");
@@ -71,6 +74,7 @@ pub(crate) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(CONFIG)?;
     txn.open_table(RELEASE_CONFIG)?;
     txn.open_table(REGISTRY_LOGINS)?;
+    txn.open_table(GIT_HOSTS)?;
     txn.open_table(USERS_BY_EMAIL)?;
     txn.open_table(DEPLOYMENTS_BY_APP)?;
     txn.open_table(UNFINISHED)?;

@@ -14,6 +14,8 @@ mod world;
 mod access;
 /// What bad input gets.
 mod bad_input;
+/// How an app is built: the builder, its folder, its buildpacks.
+mod builder_settings;
 /// How one release replaces another.
 mod checks;
 /// `kill -9` of the agent.
@@ -28,8 +30,12 @@ mod docker;
 mod first_push;
 /// A full disk.
 mod full_disk;
+/// What operators say about a repository.
+mod git_settings;
 /// Pushes of every shape that git knows, and clones and fetches back.
 mod git_shapes;
+/// Code that comes by no push.
+mod git_sources;
 /// How many instances of an app run: scaled, restarted, stopped, started, built again.
 mod ps;
 /// Every kind of app of the first recipes, with its real package manager.

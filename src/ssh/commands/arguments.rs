@@ -20,6 +20,8 @@ pub(crate) struct Arguments {
     info: Option<String>,
     /// Whether `--global` was given and nobody has taken it.
     global: bool,
+    /// Whether `--` was the last word: something comes over the connection.
+    ended_options: bool,
 }
 
 impl Arguments {
@@ -29,7 +31,9 @@ impl Arguments {
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
             if word == "--" {
+                let plain = arguments.plain.len();
                 arguments.plain.extend(words);
+                arguments.ended_options = arguments.plain.len() == plain;
                 break;
             }
             if !word.starts_with('-') || word == "-" {
@@ -59,6 +63,16 @@ impl Arguments {
     /// Whether `--global` is there; only who asks may ignore the app.
     pub(crate) fn take_global(&mut self) -> bool {
         std::mem::take(&mut self.global)
+    }
+
+    /// Whether `--` was the last word: something comes over the connection.
+    pub(crate) fn ended_options(&self) -> bool {
+        self.ended_options
+    }
+
+    /// The app that `--app` names.
+    pub(crate) fn named_app(&mut self) -> Result<Option<AppName>, Refusal> {
+        Ok(self.app.take().map(|name| name.parse()).transpose()?)
     }
 
     /// Whether an app is named.

@@ -11,11 +11,13 @@
 pub(crate) mod about;
 pub(crate) mod apps;
 pub(crate) mod arguments;
+pub(crate) mod builder;
 pub(crate) mod checks;
 pub(crate) mod command;
 pub(crate) mod config;
 pub(crate) mod desk;
 pub(crate) mod git;
+pub(crate) mod git_settings;
 pub(crate) mod images;
 pub(crate) mod invocation;
 pub(crate) mod logs;
@@ -26,6 +28,7 @@ pub(crate) mod releases;
 pub(crate) mod report;
 pub(crate) mod resource;
 pub(crate) mod run;
+pub(crate) mod sources;
 pub(crate) mod storage;
 pub(crate) mod talk;
 pub(crate) mod words;
@@ -50,6 +53,9 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { title: "Storage", commands: storage::COMMANDS },
     Group { title: "Processes", commands: ps::COMMANDS },
     Group { title: "Releases", commands: releases::COMMANDS },
+    Group { title: "Code from elsewhere", commands: sources::COMMANDS },
+    Group { title: "Repositories", commands: git_settings::COMMANDS },
+    Group { title: "Builds of apps", commands: builder::COMMANDS },
     Group { title: "Images", commands: images::COMMANDS },
     Group { title: "Registries", commands: registry::COMMANDS },
     Group { title: "Logs", commands: logs::COMMANDS },

@@ -10,6 +10,7 @@
 //! | [`repo`] | [`Repo`]: a working copy; [`Push`]: what a push said |
 //! | [`http`] | a visitor: requests through the proxy, raw connections |
 //! | [`state`] | [`State`]: everything that a push may leave behind, to compare before and after |
+//! | [`git_server`] | [`git_server::GitServer`]: repositories and files of somebody else |
 //! | [`engine`] | [`Docker`]: a container engine as an operator sees it, and what an agent has made there |
 //! | [`own_engine`] | [`OwnEngine`]: a second engine, which a story may stop, kill and start again |
 //! | [`service`] | [`service::Manager`]: what systemd does for a service |
@@ -25,6 +26,7 @@ pub(crate) mod agent;
 pub(crate) mod apps;
 pub(crate) mod developer;
 pub(crate) mod engine;
+pub(crate) mod git_server;
 pub(crate) mod http;
 pub(crate) mod live;
 pub(crate) mod own_engine;

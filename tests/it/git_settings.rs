@@ -1,0 +1,81 @@
+//! What operators say about a repository: the branch, the `.git` folder, the variable of the commit; its upkeep.
+
+use crate::world::{World, apps};
+
+#[test]
+fn the_settings_of_a_repository_take_effect() {
+    let world = World::new();
+    let (ada, eve) = (world.person("ada"), world.person("eve"));
+    ada.ssh(&["apps:create", "shop"]).ok();
+    ada.ssh(&["git:initialize", "shop"]).ok();
+    ada.ssh(&["git:set", "shop", "deploy-branch", "trunk"]).ok();
+    ada.ssh(&["git:set", "shop", "rev-env-var", "COMMIT"]).ok();
+    ada.ssh(&["git:set", "shop", "keep-git-dir", "true"]).ok();
+    assert_eq!(ada.ssh(&["git:report", "shop", "--git-deploy-branch"]).ok(), "trunk\n");
+
+    let repo = ada.app_of(apps::node("web"));
+    repo.write(
+        "server.js",
+        "const http = require('http');\nconst { execSync } = require('child_process');\n\
+         const head = execSync('git rev-list --count HEAD').toString().trim();\n\
+         http.createServer((q, a) => a.end(`${process.env.COMMIT} ${process.env.GIT_REV} ${head}`))\
+         .listen(process.env.PORT);\n",
+    );
+    repo.commit();
+    let main = repo.push("shop").accepted();
+    assert!(main.screen.contains("stored, not deployed"), "{}", main.screen);
+    repo.push_with("shop", &[], &["HEAD:refs/heads/trunk"]).accepted();
+    assert_eq!(world.get("shop", "/").body, format!("{} undefined 2", repo.head()));
+    assert_eq!(ada.clone_of("shop", &[]).head(), repo.head());
+
+    let report = ada.ssh(&["git:report", "shop"]).ok();
+    assert!(report.starts_with("=====> shop git information\n"), "{report}");
+    for row in ["Deploy branch:", "trunk", "Keep git dir:", "true", "Rev env var:", "COMMIT", &repo.head()] {
+        assert!(report.contains(row), "{row}: {report}");
+    }
+    let json = ada.ssh(&["git:report", "shop", "--format", "json"]).ok();
+    assert!(json.contains("\"rev-env-var\":\"COMMIT\""), "{json}");
+
+    ada.ssh(&["git:set", "shop", "rev-env-var"]).ok();
+    ada.ssh(&["git:set", "shop", "keep-git-dir", "false"]).ok();
+    assert_eq!(ada.ssh(&["git:report", "shop", "--git-rev-env-var"]).ok(), "GIT_REV\n");
+    let without = repo.push_with("shop", &[], &["HEAD:refs/heads/other"]).accepted();
+    assert!(without.screen.contains("stored"), "{}", without.screen);
+
+    for words in [
+        &["git:set", "shop"][..],
+        &["git:set", "shop", "nonsense", "x"],
+        &["git:set", "shop", "deploy-branch", "a..b"],
+        &["git:set", "shop", "deploy-branch", "'$(id) x'"],
+        &["git:set", "shop", "keep-git-dir", "yes"],
+        &["git:set", "shop", "rev-env-var", "1A"],
+    ] {
+        assert_eq!(ada.ssh(words).code, Some(2), "{words:?}");
+    }
+    for words in [
+        &["git:set", "shop", "keep-git-dir", "true"][..],
+        &["git:report", "shop"],
+        &["git:initialize", "shop"],
+        &["repo:gc", "shop"],
+        &["repo:purge-cache", "shop"],
+    ] {
+        let stranger = eve.ssh(words);
+        assert_eq!(stranger.code, Some(20), "{words:?}: {stranger}");
+    }
+}
+
+#[test]
+fn a_repository_is_packed_and_a_cache_forgotten() {
+    let world = World::new();
+    let ada = world.person("ada");
+    ada.ssh(&["apps:create", "shop"]).ok();
+    let repo = ada.app_of(apps::node("web"));
+    repo.push("shop").accepted();
+    let packed = ada.ssh(&["repo:gc", "shop"]).ok();
+    assert!(packed.contains("Packed the repository of shop"), "{packed}");
+    ada.ssh(&["repo:purge-cache", "shop"]).ok();
+    assert_eq!(world.get("shop", "/").body, "web");
+    assert_eq!(ada.clone_of("shop", &[]).head(), repo.head());
+    repo.commit();
+    repo.push("shop").accepted();
+}
