@@ -45,6 +45,11 @@ fn parse(command: &str, rest: &str) -> Result<(Service, AppName), Invalid> {
         (true, "upload-archive") => {
             return refuse("git archive is not offered here; use git clone --depth 1");
         }
+        (true, "lfs-authenticate" | "lfs-transfer") => {
+            return refuse(
+                "Git LFS is not kept here; commit the files themselves: git lfs migrate export --everything",
+            );
+        }
         _ => return refuse("only git push, git fetch and git clone are offered"),
     };
     match unquote(argument) {
