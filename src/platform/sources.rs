@@ -105,7 +105,7 @@ impl Platform {
                     () = gone.cancelled() => Err(RemoteError::Cancelled),
                     fetched = access.download(&url, copy, limits::SOURCE_ARCHIVE_BYTES_MAX) => fetched,
                 };
-                fetched.map_err(not_fetched)?;
+                fetched.map_err(|error| not_fetched(&error))?;
             }
         }
         let (target, commit, files) = self.import(target, file, words, &from, gone).await?;
@@ -169,8 +169,10 @@ impl Platform {
         show(screen, Line::step(format!("Fetching {wanted} of {url}"))).await?;
         let access = self.access(name).await?;
         let bytes_max = self.parts().settings.borrow().git.pack_bytes_max;
-        let fetched =
-            access.fetch(url, wanted, &target.incoming, bytes_max, gone).await.map_err(not_fetched)?;
+        let fetched = access
+            .fetch(url, wanted, &target.incoming, bytes_max, gone)
+            .await
+            .map_err(|error| not_fetched(&error))?;
         drop(fetching);
         let (target, commit) = self.inspect_fetched(target, fetched.id, gone).await?;
         let is_same = target.head.as_ref() == Some(&commit);
@@ -459,8 +461,8 @@ fn unkept(error: &io::Error) -> PlatformError {
     }
 }
 
-fn not_fetched(error: RemoteError) -> PlatformError {
-    let message = match &error {
+fn not_fetched(error: &RemoteError) -> PlatformError {
+    let message = match error {
         RemoteError::Keep(source) => return unkept(source),
         other => other.to_string(),
     };
