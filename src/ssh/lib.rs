@@ -26,8 +26,6 @@
 //! - A session ends in this order: output drained, child waited for, exit code, end of file, close.
 //! - A panic in a session ends that session.
 
-#![expect(dead_code, reason = "the frame of the commands stands before all that use it")]
-
 mod algorithms;
 mod commands;
 mod door;
