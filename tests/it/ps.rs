@@ -78,7 +78,7 @@ fn a_formation_is_scaled_by_the_difference_and_survives_everything() {
         (&["ps:scale", "shop", "web=-1"], 2, "PROCESS=COUNT"),
         (&["ps:scale", "shop", "web=101"], 2, "100 instances at most"),
         (&["ps:scale", "shop", "web=1", "web=2"], 2, "twice"),
-        (&["ps:scale", "shop", "$(id)=1"], 2, "process type"),
+        (&["ps:scale", "shop", "$(id)=1"], 2, "$(id)"),
         (&["ps:restart", "shop", "cook"], 1, "has no process type cook"),
         (&["ps:scale", "nothing"], 20, "no app nothing"),
     ] {
