@@ -1,5 +1,7 @@
 //! Commands with an app's code and config: one-offs beside its formation, and a look into a running instance.
 
+use std::os::unix::fs::OpenOptionsExt;
+
 use autostack_deploy::{Attached, OneOffError, Wanted};
 use autostack_domain::{
     App, AppName, EnvMap, OneOff, OneOffNumber, ProcessType, limits,
@@ -9,6 +11,7 @@ use autostack_runtime::{
     Backend, ExecRequest, ExecSession, InstanceState, Observed, RuntimeError, TerminalSize,
 };
 use autostack_store::Store;
+use nix::fcntl::OFlag;
 
 use crate::{
     error::{ErrorKind, PlatformError},
@@ -119,6 +122,19 @@ impl Platform {
         let session = session.map_err(|error| could_not_start(name, &error))?;
         self.event(actor, name, "enter", format!("entered {dyno}"));
         Ok(session)
+    }
+
+    /// A file beside the agent's data that has no name and is gone when it is closed, however the agent ends: for what a
+    /// client sends faster than a program reads.
+    pub fn nameless_file(&self) -> std::io::Result<std::fs::File> {
+        self.check_space().map_err(std::io::Error::other)?;
+        let folder = self.parts().settings.borrow().data_dir.clone();
+        std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(OFlag::O_TMPFILE.bits())
+            .open(folder)
     }
 
     async fn wanted(

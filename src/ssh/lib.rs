@@ -12,7 +12,7 @@
 //! | `handler` | what russh tells, handed on: callbacks only |
 //! | `login` | who a connection is |
 //! | `session`, `environment`, `terminal` | one session, from its opening to its command |
-//! | `pump`, `output` | bytes in, bytes out, each with its bound |
+//! | `pump`, `overflow`, `output` | bytes in, bytes out, each with its bound |
 //! | `service` | the seam: this side of it nobody knows of apps |
 //! | `commands` | the commands, git's two services among them |
 //! | `prompt` | for who comes with a terminal and without a command |
@@ -36,6 +36,7 @@ pub mod limits;
 mod lobby;
 mod login;
 mod output;
+mod overflow;
 mod prompt;
 mod pump;
 pub mod server;

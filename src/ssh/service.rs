@@ -5,7 +5,7 @@ use std::{future::Future, net::SocketAddr};
 use autostack_base::tasks::Shutdown;
 use autostack_domain::permission::Actor;
 
-use crate::{environment::Environment, output::Output, pump::Intake, terminal::Terminal};
+use crate::{environment::Environment, output::Output, overflow::MakeFile, pump::Intake, terminal::Terminal};
 
 /// Keys could not be looked up; the reason is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// Whether a command wants every key of a client's terminal as bytes. For all others, Ctrl-C is the wish that it
     /// ends, and Ctrl-D the end of its input.
     fn takes_keys(&self, command: Option<&str>) -> bool;
+
+    /// For a command that talks to a program: what makes the file into which the client's input overflows.
+    fn overflow(&self, command: Option<&str>) -> Option<MakeFile>;
 
     /// Runs a command to its end and gives the exit code. It looks at [`Call::gone`] itself, so that it can
     /// end its children in order; a panic in it ends the session, not the connection.

@@ -105,7 +105,11 @@ impl<S: Service> Session<S> {
         if std::mem::replace(&mut self.started, true) {
             return false;
         }
-        let (feed, input) = pump::queue(self.door.limits.input_bytes_max);
+        let bytes_max = self.door.limits.input_bytes_max;
+        let (feed, input) = match self.door.service.overflow(command.as_deref()) {
+            Some(file) => pump::deep_queue(bytes_max, file),
+            None => pump::queue(bytes_max),
+        };
         self.feed = Some(feed);
         self.takes_keys = self.terminal.is_some() && self.door.service.takes_keys(command.as_deref());
         let terminal = self.terminal.as_ref().map(|size| Terminal::new(size.subscribe(), self.takes_keys));

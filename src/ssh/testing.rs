@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, process::Command, time::timeout};
 use crate::{
     host_key::HostKey,
     limits::Limits,
+    overflow::MakeFile,
     pump::{self, To},
     server::Acceptor,
     service::{Call, Service, Unavailable},
@@ -69,6 +70,12 @@ impl Service for Scripted {
 
     fn takes_keys(&self, command: Option<&str>) -> bool {
         command.is_some_and(|command| command.starts_with("keys"))
+    }
+
+    fn overflow(&self, command: Option<&str>) -> Option<MakeFile> {
+        command
+            .filter(|command| command.starts_with("child"))
+            .map(|_| Box::new(tempfile::tempfile) as MakeFile)
     }
 
     async fn run(&self, call: Call) -> u8 {

@@ -105,7 +105,7 @@ fn what_is_piped_through_a_command_arrives_whole() {
     let ada = world.developer("ada");
     push(&ada);
     assert_eq!(ssh_with_input(&ada, "run shop cat", b"one\ntwo").ok(), "one\ntwo");
-    let long: String = (0..600_000).map(|number| format!("{number}\n")).collect();
+    let long: String = (0..4_000_000).map(|number| format!("{number}\n")).collect();
     assert!(ssh_with_input(&ada, "run shop cat", long.as_bytes()).ok() == long, "both ways at once");
     assert_eq!(ssh_with_input(&ada, "run shop wc -c", long.as_bytes()).ok().trim(), long.len().to_string());
     assert_eq!(ssh_with_input(&ada, "run shop head -c 3", long.as_bytes()).ok(), "0\n1", "it reads no more");

@@ -18,9 +18,9 @@ use super::{backend::Inner, hijack::Input};
 use crate::exec::TerminalSize;
 
 /// Waits, a second at most, until the terminal has a size: an engine sets it only after the program was started. Where
-/// there is no `stty` nothing is waited for.
-const AWAIT_SIZE: &str = "n=0; while [ \"$(stty size 2>/dev/null)\" = '0 0' ] && [ $n -lt 50 ]; do n=$((n+1)); \
-                          sleep 0.02; done 2>/dev/null; unset n\n";
+/// there is no `stty` nothing is waited for; that of busybox says nothing where there is no size.
+const AWAIT_SIZE: &str = "n=0; while [ $n -lt 50 ] && command -v stty; do case \"$(stty size)\" in ''|'0 0') ;; \
+                          *) break ;; esac; n=$((n+1)); sleep 0.02; done >/dev/null 2>&1; unset n\n";
 
 /// A command line that finds its terminal as large as it is meant to be.
 pub(super) fn sized(line: &str) -> String {

@@ -10,6 +10,7 @@ use crate::{
         about, arguments::Arguments, command, git, invocation::Invocation, refusal::Refusal, run, words,
     },
     output::Output,
+    overflow::MakeFile,
     prompt,
     service::{Call, Service, Unavailable},
 };
@@ -104,13 +105,15 @@ fn named(first: String, words: impl Iterator<Item = String>) -> (String, Vec<Str
 
 /// Whether a line is a command that talks to a program in the client's terminal.
 fn wants_keys(line: &str) -> bool {
-    let Ok(words) = words::split(line) else { return false };
-    let mut words = words.into_iter();
-    let Some(first) = words.next() else { return false };
-    let (name, words) = named(first, words);
-    let talks = command::find(&name).filter(|command| run::talks(command));
-    let arguments = talks.and_then(|command| Arguments::parse(command, words).ok());
-    arguments.is_some_and(|arguments| !arguments.has(run::NO_TTY.long) && !arguments.wants_help())
+    talking(line).is_some_and(|arguments| !arguments.has(run::NO_TTY.long))
+}
+
+/// What is given to a command that talks to a program; `None` for a line that is none.
+fn talking(line: &str) -> Option<Arguments> {
+    let mut words = words::split(line).ok()?.into_iter();
+    let (name, words) = named(words.next()?, words);
+    let command = command::find(&name).filter(|command| run::talks(command))?;
+    Arguments::parse(command, words).ok().filter(|arguments| !arguments.wants_help())
 }
 
 impl Service for Desk {
@@ -124,6 +127,12 @@ impl Service for Desk {
     fn takes_keys(&self, command: Option<&str>) -> bool {
         // Without a command there is the prompt, which edits lines itself.
         command.is_none_or(wants_keys)
+    }
+
+    fn overflow(&self, command: Option<&str>) -> Option<MakeFile> {
+        let talks = command.and_then(talking).is_some();
+        let platform = self.platform.clone();
+        talks.then(|| Box::new(move || platform.nameless_file()) as MakeFile)
     }
 
     async fn locked_out(&self, fingerprint: &str, actor: &Actor) {

@@ -14,6 +14,7 @@ pub(crate) mod arguments;
 pub(crate) mod builder;
 pub(crate) mod checks;
 pub(crate) mod command;
+pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod desk;
 pub(crate) mod git;
@@ -60,6 +61,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { title: "Registries", commands: registry::COMMANDS },
     Group { title: "Logs", commands: logs::COMMANDS },
     Group { title: "Run", commands: run::COMMANDS },
+    Group { title: "Shell", commands: completion::COMMANDS },
     Group { title: "Help", commands: about::COMMANDS },
 ];
 

@@ -17,3 +17,5 @@ mod goes_live;
 mod recipes;
 /// Containers that must not go live.
 mod rejected;
+/// One-offs in containers of their own.
+mod run;
