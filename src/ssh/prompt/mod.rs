@@ -187,13 +187,15 @@ async fn typed(input: &mut Intake, feed: Option<Feed>, ahead: &mut VecDeque<u8>,
                     gone.cancel();
                 }
             }
-            None if bytes.contains(&INTERRUPT) => {
-                ahead.clear();
-                gone.cancel();
-            }
             None => {
+                // What stands before Ctrl-C is given up with the command.
+                let interrupted = bytes.iter().rposition(|byte| *byte == INTERRUPT);
+                if interrupted.is_some() {
+                    ahead.clear();
+                    gone.cancel();
+                }
                 let room = AHEAD_BYTES_MAX.saturating_sub(ahead.len());
-                ahead.extend(bytes.iter().take(room));
+                ahead.extend(bytes.iter().skip(interrupted.map_or(0, |at| at + 1)).take(room));
             }
         }
     }

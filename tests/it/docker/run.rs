@@ -43,7 +43,8 @@ fn a_command_runs_once_in_a_container_of_its_own() {
     shell.resize(101, 41);
     shell.type_in("until [ \"$(stty size)\" = '41 101' ]; do sleep 0.05; done; echo resized $((1 + 1))\r");
     shell.wait_for("resized 2");
-    shell.type_in("sleep 1000\r");
+    shell.type_in("echo begins $((1 + 1)); sleep 1000\r");
+    shell.wait_for("begins 2");
     shell.type_in("\u{3}");
     shell.type_in("echo still $((1 + 1)) $TERM\r");
     shell.wait_for("still 2 xterm\r\n");
