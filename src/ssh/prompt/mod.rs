@@ -153,6 +153,11 @@ impl<S: Service> Prompt<'_, S> {
         let takes_keys = self.service.takes_keys(Some(line));
         let (feed, input) = pump::queue(KEYS_BYTES_MAX);
         let feed = takes_keys.then_some(feed);
+        if let Some(feed) = &feed {
+            // Typed behind the line: it is for the program.
+            let ahead: Vec<u8> = self.ahead.drain(..).collect();
+            let _room_enough = feed.push(&ahead, KEYS_STALL).await;
+        }
         let gone = self.call.gone.child_token();
         let call = Call {
             actor: self.call.actor.clone(),
