@@ -141,11 +141,8 @@ impl Intake {
             }
             tokio::select! {
                 biased;
-                chunk = self.chunks.recv() => match chunk {
-                    Some(chunk) => return Some(chunk),
-                    // The client has sent all; what is left waits in the file.
-                    None => {}
-                },
+                // When the client has sent all, what is left waits in the file.
+                chunk = self.chunks.recv() => if chunk.is_some() { return chunk },
                 () = news => {}
             }
         }
