@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use autostack_base::{
@@ -15,7 +15,7 @@ use autostack_base::{
 };
 use autostack_builder::Builder;
 use autostack_domain::{
-    App, AppName, CommitId, DeploymentId, EnvMap, Failure, FailureKind, Host, ImageReference, LineKind,
+    App, AppName, By, CommitId, DeploymentId, EnvMap, Failure, FailureKind, Host, ImageReference, LineKind,
     RefName, Release, ReleaseNumber, Source, Stage, limits,
 };
 use autostack_engine::{Engine, RegistryAuth};
@@ -79,8 +79,12 @@ pub struct Job {
     pub app: AppName,
     /// What to deploy.
     pub input: Input,
+    /// Who asked for it.
+    pub by: Box<By>,
     /// Ends it on purpose.
     pub cancel: CancellationToken,
+    /// Who has ended it, where that was somebody else than whoever waits for it.
+    pub cancelled_by: Arc<OnceLock<String>>,
     /// The build log, which is also what the pusher reads.
     pub log: BuildLog,
 }

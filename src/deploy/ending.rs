@@ -2,7 +2,7 @@
 
 use autostack_base::clock;
 use autostack_domain::{
-    Deployment, DeploymentState, Failure, FailureKind, LineKind, Stage, StageRecord, limits,
+    Deployment, DeploymentState, Event, Failure, FailureKind, LineKind, Stage, StageRecord, limits,
 };
 use autostack_engine::EngineError;
 use autostack_store::{Store, StoreError};
@@ -14,6 +14,7 @@ use crate::{
 
 /// Undoes a failed deployment, records why, and tells the reader of its log.
 pub(crate) async fn end(job: &Job, work: &Workspace, parts: &Parts, failure: &Failure) {
+    let failure = &told(job, failure.clone());
     work.undo(parts, failure).await;
     let (id, stages, recorded) = (job.id.clone(), work.stages(), failure.clone());
     let write = move |store: &Store| store.update_deployment(&id, close(Some(stages), recorded)).map(drop);
@@ -39,8 +40,34 @@ pub(crate) fn tell_end(job: &Job, parts: &Parts, failure: &Failure) {
     failure.lines().into_iter().for_each(|line| job.log.line(line));
     seal(job);
     let ended = if failure.kind == FailureKind::Cancelled { "was cancelled" } else { "failed" };
+    let kind = if failure.kind == FailureKind::Cancelled { "deploy:cancelled" } else { "deploy:failed" };
+    record(job, parts, kind, &format!("at {}: {}", failure.stage, failure.cause));
     let text = format!("Deployment of {} {ended} at {}: {}", job.source(), failure.stage, failure.cause);
     parts.say(&job.app, LineKind::Trouble, text);
+}
+
+/// A line in the app's own log, and an event.
+pub(crate) fn tell_live(job: &Job, parts: &Parts, release: &str) {
+    parts.say(&job.app, LineKind::Result, format!("Release {release} is live"));
+    record(job, parts, "deploy:live", &format!("as release {release}"));
+}
+
+/// What becomes of a release that is ready and could not be recorded as live.
+pub(crate) fn not_recorded(job: &Job) -> &'static str {
+    match job.source() {
+        Source::Commit { .. } => {
+            "nothing to push again: the agent goes on trying, and finishes it at the latest when it starts"
+        }
+        Source::Image { .. } | Source::Again { .. } => {
+            "nothing to deploy again: the agent goes on trying, until it is stopped"
+        }
+    }
+}
+
+/// Records what became of a deployment among the events of the host.
+pub(crate) fn record(job: &Job, parts: &Parts, kind: &str, outcome: &str) {
+    let text = format!("{} {outcome} ({})", job.source(), job.id);
+    parts.logs.record(&Event::new(clock::now(), (*job.by).clone(), Some(job.app.clone()), kind, text));
 }
 
 /// The state that a deployment ends in.
@@ -70,6 +97,17 @@ pub(crate) fn close(
         }
         deployment.failure = Some(failure);
         deployment.ended_at = Some(clock::now());
+    }
+}
+
+/// The failure as its reader needs it: one that somebody else asked for says who it was.
+pub(crate) fn told(job: &Job, failure: Failure) -> Failure {
+    match job.cancelled_by.get().filter(|_| failure.kind == FailureKind::Cancelled) {
+        Some(name) => {
+            let cause = format!("{name} ended it before it went live, so nothing was changed");
+            Failure { cause, ..failure }
+        }
+        None => failure,
     }
 }
 

@@ -417,7 +417,7 @@ impl Owner {
         let source = job.source();
         let recorded = self.parts().record_commit(&self.app, number, &job.id, &source, config_since).await;
         if let Err(error) = recorded {
-            let failure = ending::store_failure(Stage::Switch, &error).hint(not_recorded(&job));
+            let failure = ending::store_failure(Stage::Switch, &error).hint(ending::not_recorded(&job));
             // Git has moved the ref: the release is still the next one to go live.
             self.busy = Some(Busy::Prepared { job, work, candidate });
             self.commit_later(deployment);
@@ -437,7 +437,7 @@ impl Owner {
         job.log.result("Application deployed:");
         job.log.detail(self.parts().url(&self.app));
         ending::seal(&job);
-        self.parts().say(&self.app, LineKind::Result, format!("Release {number} ({source}) is live"));
+        ending::tell_live(&job, self.parts(), &format!("{number} ({source})"));
         self.drain(retired, old, job, work);
         Ok(())
     }
@@ -480,6 +480,7 @@ impl Owner {
 
     async fn discard(&mut self, deployment: &DeploymentId, failure: Failure) {
         let Some((job, work, candidate)) = self.take_prepared(deployment) else { return };
+        let failure = ending::told(&job, failure);
         let (app, id, number) = (self.app.clone(), job.id.clone(), candidate.launch.release.number);
         let recorded = failure.clone();
         let write = move |store: &Store| {
@@ -521,17 +522,5 @@ impl Owner {
 
     fn parts(&self) -> &Parts {
         &self.supervision.parts
-    }
-}
-
-/// What becomes of a release that is ready and could not be recorded as live.
-fn not_recorded(job: &Job) -> &'static str {
-    match job.source() {
-        Source::Commit { .. } => {
-            "nothing to push again: the agent goes on trying, and finishes it at the latest when it starts"
-        }
-        Source::Image { .. } | Source::Again { .. } => {
-            "nothing to deploy again: the agent goes on trying, until it is stopped"
-        }
     }
 }

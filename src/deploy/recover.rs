@@ -5,8 +5,8 @@ use std::{collections::HashSet, path::Path, sync::Arc};
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, AppName, Artifact, Deployment, DeploymentId, DeploymentState, Failure, FailureKind, Line, LineKind,
-    Source, Stage,
+    App, AppName, Artifact, By, Deployment, DeploymentId, DeploymentState, Event, Failure, FailureKind, Line,
+    LineKind, Source, Stage,
 };
 use autostack_runtime::{Listing, RuntimeError};
 use autostack_store::{Store, StoreError};
@@ -147,7 +147,7 @@ async fn finish(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError
             Line::detail(parts.url(&deployment.app)),
         ],
     );
-    tracing::info!(app = %deployment.app, release = %number, "finished a release that git had accepted");
+    record(parts, deployment, "deploy:live", &format!("{number} ({}), after a restart", deployment.source));
     Ok(())
 }
 
@@ -173,8 +173,19 @@ async fn undo(parts: &Parts, deployment: &Deployment) -> Result<(), StoreError> 
         None => store.update_deployment(&id, close(None, failure)).map(drop),
     };
     parts.store.call(write).await?;
-    tracing::warn!(app = %deployment.app, deployment = %deployment.id, "a deployment was cut off and is failed");
+    record(
+        parts,
+        deployment,
+        "deploy:failed",
+        &format!("{}: cut off by the end of the agent", deployment.source),
+    );
     Ok(())
+}
+
+fn record(parts: &Parts, deployment: &Deployment, kind: &str, what: &str) {
+    let what = format!("{what} ({})", deployment.id);
+    let event = Event::new(clock::now(), By::Platform, Some(deployment.app.clone()), kind, what);
+    parts.logs.record(&event);
 }
 
 fn close_log(parts: &Parts, id: &DeploymentId, lines: &[Line]) {

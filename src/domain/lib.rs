@@ -30,6 +30,7 @@
 //! | [`screen`] | the shape of a line that a person reads |
 //! | [`user`] | who uses the platform, and the keys that prove it |
 //! | [`permission`] | who may do what: one function, default no |
+//! | [`moment`] | a moment as people say it: `10m`, `2026-11-24T10:00` |
 //! | [`event`] | who changed what, from where, and when |
 //! | [`limits`] | every bound, with its unit |
 
@@ -54,6 +55,7 @@ pub mod image;
 pub mod instance;
 pub mod limits;
 pub mod lock;
+pub mod moment;
 pub mod names;
 pub mod one_off;
 pub mod permission;
@@ -87,6 +89,7 @@ pub use git_settings::GitSettings;
 pub use image::{Digest, ImageReference, ImageTemplate};
 pub use instance::{Exit, InstanceSpec, Program};
 pub use lock::DeployLock;
+pub use moment::Moment;
 pub use names::{AppName, DeploymentId, InstanceId, Invalid, ProcessType, ReleaseNumber, UserId};
 pub use one_off::{OneOff, OneOffNumber};
 pub use push::{CommitId, RefName, RefUpdate};

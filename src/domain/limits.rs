@@ -74,6 +74,11 @@ pub const DEPLOYMENT_QUEUE_PER_APP_MAX: usize = 16;
 /// Finished deployments of one app whose records are kept; the oldest go first, the live one stays.
 pub const FINISHED_DEPLOYMENTS_PER_APP_MAX: usize = 200;
 
+/// Bytes of a pattern that log lines are searched for.
+pub const LOG_PATTERN_BYTES_MAX: usize = 1024;
+/// Bytes that a pattern may take once it is compiled, and again while it is matched.
+pub const LOG_PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
+
 /// Bytes of what one event says; escaped as JSON it still fits a log line.
 pub const EVENT_TEXT_BYTES_MAX: usize = 2 * 1024;
 /// Bytes of events that a host keeps; the oldest go first, in pieces of a segment.

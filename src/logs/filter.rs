@@ -4,6 +4,7 @@ use autostack_domain::{InstanceId, ProcessType, ReleaseNumber, UnixMillis};
 
 use crate::{
     entry::Entry,
+    pattern::Pattern,
     record::{LineRef, OriginRef},
 };
 
@@ -25,6 +26,8 @@ pub struct Filter {
     pub until: Option<UnixMillis>,
     /// Lines that hold these bytes.
     pub contains: Option<Vec<u8>>,
+    /// Lines that hold a match.
+    pub pattern: Option<Pattern>,
 }
 
 impl Filter {
@@ -43,6 +46,7 @@ impl Filter {
             && self.until.is_none_or(|until| line.at < until)
             && self.fits_origin(line.origin)
             && self.contains.as_ref().is_none_or(|wanted| contains(line.text, wanted))
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.fits(line.text))
     }
 
     fn fits_origin(&self, origin: OriginRef<'_>) -> bool {

@@ -12,7 +12,7 @@
 //! | `entry` | a line, who wrote it, and where it stands |
 //! | `logs`, `sweep` | all streams, by app and deployment; removal by age |
 //! | `stream` | one log: append, seal, removal by size |
-//! | `reader`, `tail`, `filter` | follow it, look at its end, choose lines |
+//! | `reader`, `tail`, `filter`, `pattern` | follow it, look at its end, choose lines |
 //! | [`events`] | what happened on the host: append, look at the end, follow |
 //! | `build_log`, `lines` | the pen of a build; raw output cut into lines |
 //! | `writer`, `recover` | what adds bytes; what a crash left behind |
@@ -41,6 +41,7 @@ mod frame;
 mod limits;
 mod lines;
 mod logs;
+mod pattern;
 mod reader;
 mod record;
 mod recover;
@@ -62,5 +63,6 @@ pub use events::{EventReader, Events};
 pub use filter::Filter;
 pub use limits::LogLimits;
 pub use logs::Logs;
+pub use pattern::Pattern;
 pub use reader::{Gap, Reader};
 pub use stream::Stream;

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use crate::{
     entry::{Entry, Offset},
     error::LogError,
+    filter::Filter,
     record::Record,
     scan::{Scanner, Step},
     segment,
@@ -33,13 +34,29 @@ pub struct Reader {
     /// Whether the offset is known to stand between two records.
     is_aligned: bool,
     gap_bytes: u64,
+    filter: Filter,
 }
 
 impl Reader {
     pub(crate) fn new(stream: Arc<Stream>, published: watch::Receiver<Published>, from: u64) -> Self {
         let end = published.borrow().end;
         let is_aligned = from == 0 || from >= end;
-        Self { stream, published, offset: from.min(end), scanner: None, is_aligned, gap_bytes: 0 }
+        Self {
+            stream,
+            published,
+            offset: from.min(end),
+            scanner: None,
+            is_aligned,
+            gap_bytes: 0,
+            filter: Filter::all(),
+        }
+    }
+
+    /// Passes over every entry that does not fit; its offset still moves over them.
+    #[must_use]
+    pub fn only(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
     }
 
     /// The next entry and the offset after it, from which another reader would go on. Waits at the end of
@@ -131,7 +148,10 @@ impl Reader {
         loop {
             let (skipped, place, entry) = match scanner.next(end - start)? {
                 Step::Found { skipped, place, record } => {
-                    let entry = if let Record::Line(line) = record { line.to_entry() } else { None };
+                    let entry = match record {
+                        Record::Line(line) if self.filter.fits(&line) => line.to_entry(),
+                        _ => None,
+                    };
                     (skipped, place.end, Some(entry))
                 }
                 Step::End { skipped } => (skipped, end - start, None),

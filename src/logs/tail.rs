@@ -67,6 +67,19 @@ impl Stream {
         Ok((start.unwrap_or(end), end))
     }
 
+    /// An offset before every line that was written at or after a moment, found without reading a line: a reader from
+    /// there with [`Filter::since`] passes over one segment at most.
+    pub fn start_since(&self, since: UnixMillis) -> Offset {
+        let starts = self.starts();
+        let older = starts.iter().rev().find(|start| is_older(&segment::path(self.dir(), **start), since));
+        let next = older.and_then(|older| starts.iter().find(|start| *start > older).copied());
+        match (older, next) {
+            (None, _) => self.start(),
+            (Some(_), Some(next)) => Offset(next),
+            (Some(_), None) => self.end(),
+        }
+    }
+
     /// Shows the entries that fit, the newest first, each with the offset after it, until `visit` says that it has seen
     /// enough; gives the end from which this was.
     pub(crate) fn look_back(

@@ -1,5 +1,7 @@
 //! Deployments that a command asks for: recorded, taken through the pipeline, shown as they go.
 
+use std::sync::Arc;
+
 use autostack_base::clock;
 use autostack_deploy::{Input, Job};
 use autostack_domain::{
@@ -35,7 +37,8 @@ impl Platform {
     ) -> Result<Job, PlatformError> {
         let id: DeploymentId = uuid::Uuid::now_v7().to_string().parse()?;
         let log = self.parts().logs.build_log(&id)?;
-        let job = Job { id: id.clone(), app: app.clone(), input, cancel, log };
+        let (by, cancelled_by) = (Box::new(actor.into()), Arc::default());
+        let job = Job { id: id.clone(), app: app.clone(), input, by, cancel, cancelled_by, log };
         let deployment = Deployment {
             id,
             app: app.clone(),
@@ -50,6 +53,8 @@ impl Platform {
         };
         let outdated =
             self.parts().store.call(move |store: &Store| store.create_deployment(&deployment)).await?;
+        self.0.builds.begin(&job);
+        self.event(actor, app, "deploy:start", format!("{} ({})", job.source(), job.id));
         for old in outdated {
             if let Err(error) = self.parts().logs.remove_deployment(&old) {
                 tracing::warn!(deployment = %old, %error, "an old build log could not be removed");
@@ -72,7 +77,6 @@ impl Platform {
         let cancel = gone.child_token();
         let job = self.record_job(actor, app, input, cancel.clone()).await?;
         let log = job.log.clone();
-        tracing::info!(%app, deployment = %job.id, source = %job.source(), by = actor.name, "deployment asked for");
         let mut reader = log.stream().reader(Offset::START);
         let ended = CancellationToken::new();
         let live = async {

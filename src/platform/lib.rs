@@ -9,6 +9,7 @@
 //! | [`apps`] | create, list, destroy, URL, log |
 //! | `settings` | a change of what operators set for one app |
 //! | [`resources`], [`storage`], [`checks`] | what instances may use, the folders that they see, how they replace one another |
+//! | [`builds`] | deployments looked at, listened to and cancelled, from any connection |
 //! | [`config`] | the environment that the next release gets |
 //! | [`deployments`] | a deployment recorded, taken live and shown |
 //! | [`events`] | who changed what, recorded and read |
@@ -32,6 +33,7 @@
 //! - A push token opens one push, each hook of it once, and is worth nothing afterwards.
 
 pub mod apps;
+pub mod builds;
 pub mod checks;
 pub mod config;
 pub mod deployments;
@@ -61,6 +63,7 @@ mod settings;
 pub use apps::AppView;
 pub use autostack_deploy::Attached;
 pub use autostack_runtime::{ExecSession, TerminalSize};
+pub use builds::{BuildView, Cancelled, Which};
 pub use deployments::Outcome;
 pub use error::{ErrorKind, PlatformError};
 pub use events::{EventFeed, EventQuery};

@@ -10,7 +10,7 @@ use autostack_domain::{
 use autostack_store::Store;
 use serde::Serialize;
 
-use crate::{apps::Leaving, error::PlatformError, push::Pushes, revoked::Rights};
+use crate::{apps::Leaving, builds::Builds, error::PlatformError, push::Pushes, revoked::Rights};
 
 /// Every operation that a user can ask for. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ pub(crate) struct Inner {
     pub(crate) deployer: Deployer,
     pub(crate) hook_access: HookAccess,
     pub(crate) pushes: Pushes,
+    pub(crate) builds: Builds,
     pub(crate) leaving: Leaving,
     pub(crate) rights: Rights,
     /// Held while an app is made.
@@ -58,6 +59,7 @@ impl Platform {
             deployer,
             hook_access,
             pushes: Pushes::default(),
+            builds: Builds::default(),
             leaving: Leaving::default(),
             rights: Rights::default(),
             creating: tokio::sync::Mutex::default(),

@@ -346,7 +346,9 @@ impl Platform {
             git_ref: update.name.clone(),
             quarantine: request.quarantine.clone(),
         };
-        self.record_job(&state.actor, &state.app, Input::Commit(pushed), state.cancel.clone()).await
+        // Whoever ends the deployment does not end the push: the pusher reads why.
+        let cancel = state.cancel.child_token();
+        self.record_job(&state.actor, &state.app, Input::Commit(pushed), cancel).await
     }
 
     /// Some refs have moved, and the request says which: makes the prepared release live if its ref is one of them,

@@ -41,6 +41,11 @@ impl Output {
         Self { terminal: true, ..self }
     }
 
+    /// Whether the client shows it on a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Sends bytes to the client's stdout as they are.
     pub(crate) async fn stdout(&self, bytes: Bytes) -> Result<(), Gone> {
         self.send(self.channel.data_bytes(bytes)).await

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use autostack_base::tasks::Tasks;
 use tokio::time::timeout;
 
-use super::{World, app, deployment, said, written_by};
+use super::{World, app, deployment, drain, said, written_by};
 use crate::{Entry, Filter, Offset, Reader};
 
 /// Longer than anything here takes on a loaded machine.
@@ -134,4 +134,43 @@ async fn writers_followers_and_retention_lose_nothing_in_silence() {
         assert!(!is_slow || follower.gaps > 0, "the slow one was overtaken, and told so");
     }
     assert_eq!(tasks.panics(), 0);
+}
+
+#[test]
+fn a_reader_that_wants_little_passes_over_the_rest() {
+    let world = World::new();
+    let stream = world.stream();
+    for number in 0..500 {
+        stream.append(&[written_by(1 + number % 2, format!("line {number}"), u64::from(number))]).unwrap();
+    }
+    let filter = Filter {
+        dyno: Some("web.2".into()),
+        pattern: Some("line 4\\d\\d$".parse().unwrap()),
+        ..Filter::all()
+    };
+    let mut reader = stream.reader(Offset::START).only(filter);
+    let found = drain(&mut reader);
+    assert_eq!(found.len(), 50);
+    assert_eq!((found[0].text_lossy().as_ref(), reader.offset()), ("line 401", stream.end()));
+}
+
+#[test]
+fn what_is_since_a_moment_is_found_by_whole_segments() {
+    let world = World::new();
+    let stream = world.stream();
+    let line = "x".repeat(8 * 1024);
+    for _ in 0..16 {
+        stream.append(&[said(line.clone())]).unwrap();
+    }
+    let segments = world.segments();
+    assert!(segments.len() > 3, "{segments:?}");
+    let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    for segment in &segments[..2] {
+        std::fs::File::options().write(true).open(segment).unwrap().set_modified(old).unwrap();
+    }
+    let third: u64 = segments[2].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    assert_eq!(stream.start_since(autostack_domain::UnixMillis(2_000_000)), Offset(third));
+    assert_eq!(stream.start_since(autostack_domain::UnixMillis(0)), stream.start());
+    let never = autostack_domain::UnixMillis(i64::MAX / 2);
+    assert_eq!(stream.start_since(never), stream.end());
 }

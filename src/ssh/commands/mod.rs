@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`words`] cuts a line without evaluating it, [`command`] says what a command is and
 //! finds one by name, [`arguments`] tells options from plain words, [`invocation`] is one use of a command, [`refusal`]
-//! is how one fails, [`report`] is the shape of what one tells; then one file a group, listed in [`GROUPS`]. [`git`] is
+//! is how one fails, [`report`] is the shape of what one tells, [`log_page`] and [`log_style`] how lines of logs are read and look; then one file a group, listed in [`GROUPS`]. [`git`] is
 //! the other grammar, which git speaks. [`desk`] decides which of them a call is for.
 //!
 //! Invariants: what is not understood is refused, never ignored; trouble goes to stderr with an exit code
@@ -12,15 +12,19 @@ pub(crate) mod about;
 pub(crate) mod apps;
 pub(crate) mod arguments;
 pub(crate) mod builder;
+pub(crate) mod builds;
 pub(crate) mod checks;
 pub(crate) mod command;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod desk;
+pub(crate) mod events;
 pub(crate) mod git;
 pub(crate) mod git_settings;
 pub(crate) mod images;
 pub(crate) mod invocation;
+pub(crate) mod log_page;
+pub(crate) mod log_style;
 pub(crate) mod logs;
 pub(crate) mod ps;
 pub(crate) mod refusal;
@@ -59,9 +63,11 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { title: "Builds of apps", commands: builder::COMMANDS },
     Group { title: "Images", commands: images::COMMANDS },
     Group { title: "Registries", commands: registry::COMMANDS },
+    Group { title: "Builds", commands: builds::COMMANDS },
     Group { title: "Logs", commands: logs::COMMANDS },
     Group { title: "Run", commands: run::COMMANDS },
     Group { title: "Shell", commands: completion::COMMANDS },
+    Group { title: "Events", commands: events::COMMANDS },
     Group { title: "Help", commands: about::COMMANDS },
 ];
 
