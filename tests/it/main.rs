@@ -16,6 +16,8 @@ mod access;
 mod bad_input;
 /// How an app is built: the builder, its folder, its buildpacks.
 mod builder_settings;
+/// Builds looked at, listened to and cancelled from another connection.
+mod builds;
 /// How one release replaces another.
 mod checks;
 /// `kill -9` of the agent.
@@ -26,6 +28,8 @@ mod cut_off;
 mod demo;
 /// The same push with a container engine.
 mod docker;
+/// Who changed what, from where and when, and who may know it.
+mod events;
 /// A first push goes live, a second one replaces it, and the commands that tell about it.
 mod first_push;
 /// A full disk.
@@ -40,6 +44,8 @@ mod git_sources;
 mod prompt;
 /// How many instances of an app run: scaled, restarted, stopped, started, built again.
 mod ps;
+/// What apps wrote: by time, pattern, process and release, coloured, followed and resumed.
+mod logs;
 /// Every kind of app of the first recipes, with its real package manager.
 mod recipes;
 /// Pushes that must not go live leave everything as it was.
