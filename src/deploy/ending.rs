@@ -2,7 +2,7 @@
 
 use autostack_base::clock;
 use autostack_domain::{
-    Deployment, DeploymentState, Event, Failure, FailureKind, LineKind, Stage, StageRecord, limits,
+    Deployment, DeploymentState, Event, Failure, FailureKind, LineKind, Source, Stage, StageRecord, limits,
 };
 use autostack_engine::EngineError;
 use autostack_store::{Store, StoreError};

@@ -17,8 +17,8 @@ use std::{
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, AppName, DeploymentId, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber, Source,
-    Stage, limits,
+    App, AppName, DeploymentId, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber, Stage,
+    limits,
 };
 use autostack_proxy::Retired;
 use autostack_runtime::Backend;
