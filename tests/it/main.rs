@@ -42,10 +42,10 @@ mod git_shapes;
 mod git_sources;
 /// The prompt of who comes with a terminal and no command, and completion in a shell.
 mod prompt;
-/// How many instances of an app run: scaled, restarted, stopped, started, built again.
-mod ps;
 /// What apps wrote: by time, pattern, process and release, coloured, followed and resumed.
 mod logs;
+/// How many instances of an app run: scaled, restarted, stopped, started, built again.
+mod ps;
 /// Every kind of app of the first recipes, with its real package manager.
 mod recipes;
 /// Pushes that must not go live leave everything as it was.

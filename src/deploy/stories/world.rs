@@ -18,7 +18,7 @@ use autostack_base::{
 };
 use autostack_builder::Builder;
 use autostack_domain::{
-    App, AppName, Artifact, Deployment, DeploymentId, DeploymentState, EngineHost, EnvMap, Exit, Failure,
+    App, AppName, Artifact, By, Deployment, DeploymentId, DeploymentState, EngineHost, EnvMap, Exit, Failure,
     Formation, ImageReference, InstanceId, InstanceSpec, ProcessType, Program, Release, ReleaseNumber,
     ReleaseSource, Source, UnixMillis, release::LaunchEnv, resources::InstanceLimits, route::Target,
 };
@@ -272,7 +272,15 @@ impl World {
         let id: DeploymentId = uuid::Uuid::now_v7().to_string().parse().unwrap();
         let log = self.deployer.parts.logs.build_log(&id).unwrap();
         let input = Input::Again { of, config, reason: "again".into() };
-        let job = Job { id: id.clone(), app: app.clone(), input, cancel: CancellationToken::new(), log };
+        let job = Job {
+            id: id.clone(),
+            app: app.clone(),
+            input,
+            by: Box::new(By::Platform),
+            cancel: CancellationToken::new(),
+            cancelled_by: Arc::default(),
+            log,
+        };
         let first = self.store().deployments(app, 10).unwrap().pop().unwrap();
         let deployment = Deployment {
             id: id.clone(),
