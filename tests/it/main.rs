@@ -40,10 +40,10 @@ mod git_settings;
 mod git_shapes;
 /// Code that comes by no push.
 mod git_sources;
-/// The prompt of who comes with a terminal and no command, and completion in a shell.
-mod prompt;
 /// What apps wrote: by time, pattern, process and release, coloured, followed and resumed.
 mod logs;
+/// The prompt of who comes with a terminal and no command, and completion in a shell.
+mod prompt;
 /// How many instances of an app run: scaled, restarted, stopped, started, built again.
 mod ps;
 /// Every kind of app of the first recipes, with its real package manager.
