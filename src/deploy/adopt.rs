@@ -7,10 +7,7 @@ use std::{
 };
 
 use autostack_base::clock;
-use autostack_domain::{
-    App, AppName, Artifact, InstanceId, LineKind, Program,
-    route::{AppRoute, Target},
-};
+use autostack_domain::{App, AppName, Artifact, InstanceId, LineKind, Program, route::Target};
 use autostack_runtime::{InstanceState, Observed, RuntimeError};
 use autostack_store::{Store, StoreError};
 use futures_util::future::join_all;
@@ -69,8 +66,7 @@ impl Deployer {
             "the container engine does not answer; its apps wait for it"
         );
         for app in &waiting {
-            let (addresses, target) = (vec![self.parts.host(app).into()], Target::Endpoints(Vec::new()));
-            drop(self.parts.proxy.publish(AppRoute::new(app.clone(), addresses, target)));
+            drop(self.parts.publish(app, Target::Endpoints(Vec::new()), BTreeMap::new()));
             let text = format!("The app waits for the container engine: {error}");
             self.parts.say(app, LineKind::Trouble, text);
         }

@@ -202,16 +202,11 @@ impl Parts {
         self.settings().data_dir.join("artifacts")
     }
 
-    /// Where an app is reached without a domain of its own.
+    /// The host by which the platform itself asks an app.
     pub(crate) fn host(&self, app: &AppName) -> Host {
-        Host::of_app(app, &self.settings().domain)
-    }
-
-    /// The URL that people are shown.
-    pub fn url(&self, app: &AppName) -> String {
-        match self.site.http_port {
-            80 => format!("http://{}", self.host(app)),
-            port => format!("http://{}:{port}", self.host(app)),
+        match self.global_domains().first() {
+            Some(domain) => Host::of_app(app, domain),
+            None => Host::of_app(app, &self.settings().domain),
         }
     }
 

@@ -19,6 +19,7 @@
 //! | `check` | the checks of what runs, asked because somebody wants to know |
 //! | `live` | the release that visitors meet: its slots, crashes, restarts |
 //! | [`roll`] | other instances of the same release: scaled, restarted, stopped, started |
+//! | `route` | where an app is reached, as the proxy is told and as people are shown |
 //! | `stop` | the end of instances, also when their engine is away |
 //! | [`one_off`] | commands that run once beside the formation |
 //! | [`plan`] | wanted and seen → keep, start, stop; pure |
@@ -52,6 +53,7 @@ mod probe;
 mod ready;
 mod recover;
 pub mod roll;
+mod route;
 mod source;
 mod stop;
 #[cfg(test)]
@@ -64,3 +66,4 @@ pub use furnish::storage_dir;
 pub use one_off::{Attached, OneOffError, Wanted};
 pub use recover::{Recovery, RecoveryError};
 pub use roll::{Change, Roll};
+pub use route::first_to_open;

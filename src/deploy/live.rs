@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use autostack_base::tasks::Backoff;
 use autostack_domain::{
-    App, Artifact, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber,
-    route::{AppRoute, Target},
+    App, Artifact, Exit, Failure, FailureKind, InstanceId, LineKind, ReleaseNumber, route::Target,
 };
 use autostack_proxy::Retired;
 use autostack_runtime::Backend;
@@ -165,9 +164,7 @@ impl Live {
 
     /// Puts the route of the app into the table; what left the table is given back to be drained.
     pub(crate) fn publish(&self, parts: &Parts) -> Retired {
-        let app = self.launch.release.app.clone();
-        let addresses = vec![parts.host(&app).into()];
-        parts.proxy.publish(AppRoute { dynos: self.dynos(), ..AppRoute::new(app, addresses, self.target()) })
+        parts.publish(&self.launch.release.app, self.target(), self.dynos())
     }
 
     /// What the access log calls the endpoints.

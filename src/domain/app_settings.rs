@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     build_settings::BuildSettings, checks::CheckSettings, cron::CronSettings, git_settings::GitSettings,
-    resources::ResourceSettings, storage::StorageSettings,
+    resources::ResourceSettings, storage::StorageSettings, traffic::Traffic,
 };
 
 /// The settings of an app. What is as it was in the beginning is not written down, so that a new topic changes no
@@ -30,6 +30,9 @@ pub struct AppSettings {
     /// How it is built.
     #[serde(skip_serializing_if = "is_default")]
     pub build: BuildSettings,
+    /// How visitors reach it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub traffic: Traffic,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use autostack_base::clock;
+use autostack_deploy::first_to_open;
 use autostack_domain::{
     App, AppName, DeploymentId, ReleaseNumber, UnixMillis,
     permission::{Action, Actor, Role, allows},
@@ -172,10 +173,12 @@ impl Platform {
         removed.map_err(|panic| PlatformError::internal("the app's files cannot be removed", &panic))?
     }
 
-    /// Where visitors reach the app.
+    /// Where visitors reach the app: the address that people are shown.
     pub async fn url(&self, actor: &Actor, name: &AppName) -> Result<String, PlatformError> {
-        self.app_for(actor, name, Action::ViewApp, "see").await?;
-        Ok(self.parts().url(name))
+        first_to_open(self.urls(actor, name).await?).ok_or_else(|| {
+            PlatformError::new(ErrorKind::Conflict, format!("{name} has no address"))
+                .hint(format!("domains:add {name} HOST gives it one"))
+        })
     }
 
     /// The app's log, to read from any offset.

@@ -18,6 +18,8 @@
 //! | [`sources`] | code that comes by no push: archives, repositories elsewhere |
 //! | [`git_settings`] | what operators say about a repository and about builds |
 //! | [`images`] | images from registries and archives, and the logins at registries |
+//! | [`domains`], [`traffic`] | where apps are reached, and what the proxy does before it asks them |
+//! | [`certs`] | their certificates |
 //! | [`push`] | one `git push` from its first byte to its end, and the two hooks in between |
 //! | [`screen`] | where the lines of a push go |
 //! | [`fetch`] | `git clone` and `git fetch` |
@@ -34,9 +36,11 @@
 
 pub mod apps;
 pub mod builds;
+pub mod certs;
 pub mod checks;
 pub mod config;
 pub mod deployments;
+pub mod domains;
 pub mod error;
 pub mod events;
 pub mod fetch;
@@ -55,6 +59,7 @@ pub mod screen;
 pub mod sources;
 pub mod status;
 pub mod storage;
+pub mod traffic;
 pub mod users;
 
 mod disk;
@@ -64,7 +69,9 @@ pub use apps::AppView;
 pub use autostack_deploy::Attached;
 pub use autostack_runtime::{ExecSession, TerminalSize};
 pub use builds::{BuildView, Cancelled, Which};
+pub use certs::CertificateView;
 pub use deployments::Outcome;
+pub use domains::Reached;
 pub use error::{ErrorKind, PlatformError};
 pub use events::{EventFeed, EventQuery};
 pub use fetch::Fetch;

@@ -10,7 +10,7 @@ use crate::{
     record::first_version,
     rename::check_free,
     store::Store,
-    tables::{APPS, CONFIG, MEMBERS, REGISTRY_LOGINS, RELEASE_CONFIG, RELEASES},
+    tables::{APPS, CERTIFICATES, CONFIG, MEMBERS, REGISTRY_LOGINS, RELEASE_CONFIG, RELEASES},
 };
 
 first_version!(App);
@@ -78,6 +78,7 @@ impl Store {
             }
             MEMBERS.write(txn)?.remove_range((app, "")..(after(name).as_str(), ""))?;
             txn.open_table(CONFIG)?.remove(app)?;
+            txn.open_table(CERTIFICATES)?.remove(app)?;
             let mut logins = txn.open_table(REGISTRY_LOGINS)?;
             logins.retain_in::<(&str, &str), _>((app, "")..(after(name).as_str(), ""), |_, _| false)?;
             RELEASES.write(txn)?.remove_range((app, 0)..=(app, u32::MAX))?;

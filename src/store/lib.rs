@@ -13,6 +13,7 @@
 //! | [`record`] | a stored value: its version and its JSON, and how an old one becomes a new one |
 //! | [`store`] | [`Store`]: reading and writing transactions, and coming back after an I/O error |
 //! | `apps`, `members`, `users`, `keys`, `config`, `registries`, `git_hosts`, `releases`, `deployments`, `one_offs`, `storage` | the verbs of each table |
+//! | `traffic`, `certificates` | whose a host is; certificates, sealed |
 //! | `rename` | the verbs that give an app another name, or make a twin of it |
 //! | `journal` | the verbs that make a release live, or undo it, in one transaction |
 //! | `seal`, `key_file` | configuration encrypted at rest, and the key file beside the store |
@@ -26,6 +27,7 @@ pub mod record;
 pub mod store;
 
 mod apps;
+mod certificates;
 mod config;
 mod deployments;
 mod git_hosts;
@@ -42,6 +44,7 @@ mod rows;
 mod seal;
 mod storage;
 mod tables;
+mod traffic;
 mod users;
 
 pub use error::StoreError;

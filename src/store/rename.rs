@@ -43,6 +43,7 @@ impl Store {
             drop(rows);
             move_members(txn, old, new)?;
             self.move_config(txn, old, new)?;
+            self.move_certificate(txn, old, new)?;
             self.move_logins(txn, old, new)?;
             self.move_releases(txn, old, new)?;
             move_deployments(txn, old, new)?;

@@ -31,6 +31,8 @@ pub(crate) enum Belonging<'a> {
     ReleaseConfig(&'a AppName, ReleaseNumber),
     /// The login of an app, or of the host, at a registry.
     RegistryLogin(Option<&'a AppName>, &'a RegistryName),
+    /// The certificate of an app, with its key.
+    Certificate(&'a AppName),
 }
 
 impl Belonging<'_> {
@@ -39,6 +41,7 @@ impl Belonging<'_> {
             Belonging::KeyCheck => "key check",
             Belonging::Config(_) | Belonging::HostConfig | Belonging::ReleaseConfig(..) => "config",
             Belonging::RegistryLogin(..) => "login",
+            Belonging::Certificate(_) => "certificate",
         }
     }
 
@@ -49,6 +52,7 @@ impl Belonging<'_> {
             Belonging::HostConfig => "the host".into(),
             Belonging::ReleaseConfig(app, number) => format!("{app} {number}"),
             Belonging::RegistryLogin(_, registry) => registry.to_string(),
+            Belonging::Certificate(app) => app.to_string(),
         }
     }
 
@@ -61,6 +65,7 @@ impl Belonging<'_> {
             Belonging::ReleaseConfig(app, number) => {
                 format!("autostack\0release-config\0{app}\0{}", number.0)
             }
+            Belonging::Certificate(app) => format!("autostack\0certificate\0{app}"),
             Belonging::RegistryLogin(app, registry) => {
                 format!("autostack\0registry-login\0{}\0{registry}", app.map_or("", AppName::as_str))
             }

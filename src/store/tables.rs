@@ -40,6 +40,12 @@ pub(crate) const REGISTRY_LOGINS: TableDefinition<(&str, &str), &[u8]> =
 
 /// Hosts beside the public Internet that apps may fetch from.
 pub(crate) const GIT_HOSTS: TableDefinition<&str, ()> = TableDefinition::new("git_hosts");
+/// … app: its certificate chain and key.
+pub(crate) const CERTIFICATES: TableDefinition<&str, &[u8]> = TableDefinition::new("certificates");
+
+// Of the host.
+/// Place in the list → a domain below which every app has a name.
+pub(crate) const GLOBAL_DOMAINS: TableDefinition<u32, &str> = TableDefinition::new("global_domains");
 
 // Indexes, changed in the transaction that changes what they point to.
 /// Address in lower case → user.
@@ -75,6 +81,8 @@ pub(crate) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(RELEASE_CONFIG)?;
     txn.open_table(REGISTRY_LOGINS)?;
     txn.open_table(GIT_HOSTS)?;
+    txn.open_table(CERTIFICATES)?;
+    txn.open_table(GLOBAL_DOMAINS)?;
     txn.open_table(USERS_BY_EMAIL)?;
     txn.open_table(DEPLOYMENTS_BY_APP)?;
     txn.open_table(UNFINISHED)?;

@@ -18,6 +18,8 @@ mod bad_input;
 mod builder_settings;
 /// Builds looked at, listened to and cancelled from another connection.
 mod builds;
+/// Certificates of apps.
+mod certs;
 /// How one release replaces another.
 mod checks;
 /// `kill -9` of the agent.
@@ -28,6 +30,8 @@ mod cut_off;
 mod demo;
 /// The same push with a container engine.
 mod docker;
+/// Domains of apps: whose a host is, wildcards, paths.
+mod domains;
 /// Who changed what, from where and when, and who may know it.
 mod events;
 /// A first push goes live, a second one replaces it, and the commands that tell about it.
@@ -64,5 +68,7 @@ mod settings;
 mod storage;
 /// Instances that end by themselves.
 mod supervisor;
+/// Maintenance, redirects, passwords, the access log.
+mod traffic;
 /// The proxy as visitors meet it.
 mod visitors;

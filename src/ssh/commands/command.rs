@@ -83,7 +83,11 @@ impl Command {
 
     /// The topic of a report, whose every line is an option too: `ps:report APP --ps-running`.
     pub(crate) fn reports_on(&self) -> Option<&'static str> {
-        self.name.strip_suffix(":report")
+        match self.name.strip_suffix(":report") {
+            // As Dokku calls it.
+            Some("certs") => Some("ssl"),
+            topic => topic,
+        }
     }
 
     /// `apps:create APP`.

@@ -13,11 +13,13 @@ pub(crate) mod apps;
 pub(crate) mod arguments;
 pub(crate) mod builder;
 pub(crate) mod builds;
+pub(crate) mod certs;
 pub(crate) mod checks;
 pub(crate) mod command;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod desk;
+pub(crate) mod domains;
 pub(crate) mod events;
 pub(crate) mod git;
 pub(crate) mod git_settings;
@@ -26,6 +28,7 @@ pub(crate) mod invocation;
 pub(crate) mod log_page;
 pub(crate) mod log_style;
 pub(crate) mod logs;
+pub(crate) mod proxy;
 pub(crate) mod ps;
 pub(crate) mod refusal;
 pub(crate) mod registry;
@@ -36,6 +39,7 @@ pub(crate) mod run;
 pub(crate) mod sources;
 pub(crate) mod storage;
 pub(crate) mod talk;
+pub(crate) mod traffic;
 pub(crate) mod words;
 
 use command::Command;
@@ -68,6 +72,10 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { title: "Run", commands: run::COMMANDS },
     Group { title: "Shell", commands: completion::COMMANDS },
     Group { title: "Events", commands: events::COMMANDS },
+    Group { title: "Domains", commands: domains::COMMANDS },
+    Group { title: "Proxy", commands: proxy::COMMANDS },
+    Group { title: "Visitors", commands: traffic::COMMANDS },
+    Group { title: "Certificates", commands: certs::COMMANDS },
     Group { title: "Help", commands: about::COMMANDS },
 ];
 
