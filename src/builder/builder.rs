@@ -199,6 +199,18 @@ impl Builder {
         }
     }
 
+    /// Moves the cache of an app to another name. One that is not there is fine.
+    ///
+    /// # Errors
+    /// The folder is there and could not be moved.
+    pub fn rename_cache(&self, old: &AppName, new: &AppName) -> io::Result<()> {
+        let dir = &self.inner.cache_dir;
+        match fs::rename(dir.join(old.as_str()), dir.join(new.as_str())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
     /// A cache that cannot be bounded costs space, never this build.
     async fn bound_cache(&self, app_cache: PathBuf, log: &BuildLog) {
         let look = move || cache::keep_within(&app_cache, cache::CACHE_BYTES_MAX, SystemTime::now());

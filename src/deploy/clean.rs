@@ -92,9 +92,13 @@ struct Cleared {
 /// Removes everything of an app that is gone.
 pub(crate) async fn forget(parts: &Parts, app: &AppName) {
     let Some(engine) = &parts.engine else { return };
+    // Another app may have them under a name of its own: this one, renamed.
+    let Ok(needed) = parts.store.call(needed).await else { return parts.left_over.notify_one() };
+    let needed: HashSet<String> =
+        needed.iter().map(|(app, deployment)| engine.image_name(app, deployment)).collect();
     match engine.images_of_agent(Some(app)).await {
         Ok(images) => {
-            if remove(engine, &images, &HashSet::new()).await.left > 0 {
+            if remove(engine, &images, &needed).await.left > 0 {
                 parts.left_over.notify_one();
             }
         }

@@ -24,6 +24,7 @@
 //! | [`one_off`] | commands that run once beside the formation |
 //! | [`plan`] | wanted and seen → keep, start, stop; pure |
 //! | `clean` | images that nothing needs any more |
+//! | `rename` | an app under another name: its files move |
 //! | `recover` | what the agent finishes and undoes when it starts |
 //! | `adopt` | what it takes over, then or once an engine that was away answers |
 //!
@@ -52,6 +53,7 @@ pub mod plan;
 mod probe;
 mod ready;
 mod recover;
+mod rename;
 pub mod roll;
 mod route;
 mod source;

@@ -52,6 +52,7 @@ impl Deployer {
     pub async fn recover(&self) -> Result<Recovery, RecoveryError> {
         let parts = &self.parts;
         let mut done = Recovery::default();
+        self.finish_renames().await?;
         let Listing { observed, unreachable } =
             parts.runtime.listing().await.map_err(RecoveryError::Runtime)?;
         for deployment in parts.store.call(Store::unfinished_deployments).await? {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     build_settings::BuildSettings, checks::CheckSettings, cron::CronSettings, git_settings::GitSettings,
-    resources::ResourceSettings, storage::StorageSettings, traffic::Traffic,
+    lock::DeployLock, origin::Origin, resources::ResourceSettings, storage::StorageSettings,
+    traffic::Traffic,
 };
 
 /// The settings of an app. What is as it was in the beginning is not written down, so that a new topic changes no
@@ -12,6 +13,12 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AppSettings {
+    /// Set while nothing may be deployed to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<DeployLock>,
+    /// Where its code is said to come from.
+    #[serde(skip_serializing_if = "Origin::is_default")]
+    pub origin: Origin,
     /// What its instances may use of the host.
     #[serde(skip_serializing_if = "is_default")]
     pub resources: ResourceSettings,

@@ -14,7 +14,7 @@
 //! | [`remote_url`] | where code is fetched from, and which addresses may answer |
 //! | [`env_map`], [`secret`] | configuration, byte for byte; values that never print themselves |
 //! | [`env_export`], [`env_import`] | configuration as text for other programs, and back |
-//! | [`lock`] | an app that takes no deployments |
+//! | [`lock`], [`origin`] | an app that takes no deployments; where its code is said to come from |
 //! | [`deployment`], [`failure`] | one attempt to go live, its stages, and why it ended |
 //! | [`mod@app`], [`app_settings`] | the record of an app, and what its operators set |
 //! | [`release`] | artifact + config + process types, numbered |
@@ -58,6 +58,7 @@ pub mod lock;
 pub mod moment;
 pub mod names;
 pub mod one_off;
+pub mod origin;
 pub mod permission;
 pub mod procfile;
 pub mod push;

@@ -8,6 +8,9 @@ pub const CONFIG_NAME_BYTES_MAX: usize = 256;
 /// Bytes of all names and values of one config: `execve` takes 2 MiB with everything that the platform adds.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of a note that a tool keeps with an app.
+pub const NOTE_BYTES_MAX: usize = 1024;
+
 /// Bytes of a Procfile.
 pub const PROCFILE_BYTES_MAX: usize = 64 * 1024;
 /// Process types that one app may have.

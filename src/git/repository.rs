@@ -44,6 +44,14 @@ pub enum RepositoryError {
         /// Why.
         source: io::Error,
     },
+    /// A repository cannot be moved.
+    #[error("repository of app {app} cannot be moved")]
+    Rename {
+        /// The app, by its old name.
+        app: AppName,
+        /// Why.
+        source: io::Error,
+    },
     /// A ref cannot be read.
     #[error("{name} of app {app} cannot be read")]
     ReadRef {
@@ -134,6 +142,16 @@ impl Repositories {
             Ok(()) => fs::remove_dir_all(&doomed),
         };
         removed.map_err(|source| RepositoryError::Remove { app: app.clone(), source })
+    }
+
+    /// Moves the repository of an app to another name, where none stands yet. One that is not there is fine.
+    pub fn rename(&self, old: &AppName, new: &AppName) -> Result<(), RepositoryError> {
+        match fs::rename(self.path(old), self.path(new)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(RepositoryError::Rename { app: old.clone(), source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a ref names; `None` if the ref or the repository is not there.

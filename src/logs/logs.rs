@@ -17,7 +17,7 @@ use crate::{
     build_log::BuildLog,
     error::LogError,
     limits::LogLimits,
-    stream::{Shape, Stream},
+    stream::{Shape, Stream, rename_folder},
 };
 
 const APPS: &str = "apps";
@@ -147,6 +147,24 @@ impl Logs {
     pub fn remove_app(&self, app: &AppName) -> Result<(), LogError> {
         let access = self.remove(&self.folder(ACCESS).join(app.as_str()));
         self.remove(&self.folder(APPS).join(app.as_str())).and(access)
+    }
+
+    /// Moves the log of an app to another name, over what stands there. Whoever holds it goes on reading and writing.
+    ///
+    /// # Errors
+    /// When the folder cannot be moved; then it stands where it was.
+    pub fn rename_app(&self, old: &AppName, new: &AppName) -> Result<(), LogError> {
+        self.remove_app(new)?;
+        let (from, to) = (self.folder(APPS).join(old.as_str()), self.folder(APPS).join(new.as_str()));
+        let mut streams = self.lock_streams();
+        match streams.open.get(&from).and_then(Weak::upgrade) {
+            Some(stream) => stream.move_to(&to)?,
+            None => rename_folder(&from, &to)?,
+        }
+        if let Some(stream) = streams.open.remove(&from) {
+            streams.open.insert(to, stream);
+        }
+        Ok(())
     }
 
     /// Removes the log of a deployment likewise.

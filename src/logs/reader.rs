@@ -124,7 +124,7 @@ impl Reader {
                 }
                 Err(source) => {
                     self.scanner = None;
-                    return Err(LogError::Read { path: segment::path(self.stream.dir(), start), source });
+                    return Err(LogError::Read { path: segment::path(&self.stream.dir(), start), source });
                 }
             }
         }
@@ -137,10 +137,10 @@ impl Reader {
     /// The next line of a segment before the offset `end`.
     fn read_segment(&mut self, start: u64, end: u64) -> io::Result<Option<(Offset, Entry)>> {
         if self.scanner.as_ref().is_none_or(|scanner| scanner.start() != start) {
-            self.scanner = Scanner::open(self.stream.dir(), start)?;
+            self.scanner = Scanner::open(&self.stream.dir(), start)?;
         }
         let Some(scanner) = &mut self.scanner else {
-            tracing::warn!(path = %segment::path(self.stream.dir(), start).display(), "a damaged log segment is skipped");
+            tracing::warn!(path = %segment::path(&self.stream.dir(), start).display(), "a damaged log segment is skipped");
             self.skip(end - self.offset);
             return Ok(None);
         };

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use autostack_domain::InstanceId;
@@ -57,7 +57,8 @@ pub(crate) enum State {
 /// log and belongs on a blocking thread.
 #[derive(Debug)]
 pub struct Stream {
-    dir: PathBuf,
+    /// Replaced when the app gets another name.
+    dir: RwLock<Arc<Path>>,
     shape: Shape,
     writer: Mutex<Writer>,
     /// Where the segments begin, the oldest first. A lock of its own: readers never wait for a write.
@@ -76,7 +77,7 @@ impl Stream {
         Ok(Self {
             starts: Mutex::new(recovered.starts.iter().copied().collect()),
             writer: Mutex::new(Writer::new(&dir, segment_bytes_max, recovered)),
-            dir,
+            dir: RwLock::new(dir.into()),
             shape,
             published,
         })
@@ -159,13 +160,13 @@ impl Stream {
         }
         writer.close_if_idle();
         let newest = writer.newest().filter(|_| writer.has_lines());
-        let all_old = newest.is_some_and(|start| is_old(&segment::path(&self.dir, start)));
+        let all_old = newest.is_some_and(|start| is_old(&segment::path(&self.dir(), start)));
         if all_old && self.published().state == State::Open {
             let begun = writer.begin_anew();
             self.publish(&writer, State::Open);
             begun?;
         }
-        let is_oldest_old = |start: u64, _: u64| is_old(&segment::path(&self.dir, start));
+        let is_oldest_old = |start: u64, _: u64| is_old(&segment::path(&self.dir(), start));
         self.remove_oldest_while(is_oldest_old)
     }
 
@@ -176,8 +177,19 @@ impl Stream {
         self.publish(&writer, State::Removed);
     }
 
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+    /// Where its segments are.
+    pub(crate) fn dir(&self) -> Arc<Path> {
+        Arc::clone(&self.dir.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Moves its segments to another folder; whoever holds it goes on reading and writing there.
+    pub(crate) fn move_to(&self, to: &Path) -> Result<(), LogError> {
+        let mut writer = self.lock_writer();
+        let mut dir = self.dir.write().unwrap_or_else(PoisonError::into_inner);
+        rename_folder(&dir, to)?;
+        writer.move_to(to);
+        *dir = to.into();
+        Ok(())
     }
 
     pub(crate) fn published(&self) -> Published {
@@ -204,8 +216,8 @@ impl Stream {
         let mut writer = self.lock_writer();
         match self.published().state {
             State::Open => {}
-            State::Sealed => return Err(LogError::Sealed { path: self.dir.clone() }),
-            State::Removed => return Err(LogError::Removed { path: self.dir.clone() }),
+            State::Sealed => return Err(LogError::Sealed { path: self.dir().to_path_buf() }),
+            State::Removed => return Err(LogError::Removed { path: self.dir().to_path_buf() }),
         }
         let done = act(&mut writer);
         self.publish(&writer, State::Open);
@@ -226,7 +238,7 @@ impl Stream {
             let room = self.shape.segment_bytes_max;
             let removed = self.remove_oldest_while(|oldest, end| end - oldest + room > bytes_max);
             if let Err(error) = removed {
-                tracing::warn!(log = %self.dir.display(), %error, "an old log segment stays");
+                tracing::warn!(log = %self.dir().display(), %error, "an old log segment stays");
             }
         }
     }
@@ -242,7 +254,7 @@ impl Stream {
                 if removable { starts.pop_front() } else { None }
             };
             let Some(oldest) = oldest else { return Ok(()) };
-            let path = segment::path(&self.dir, oldest);
+            let path = segment::path(&self.dir(), oldest);
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                     return Err(LogError::Remove { path, source });
@@ -258,5 +270,15 @@ impl Stream {
 
     fn lock_starts(&self) -> MutexGuard<'_, VecDeque<u64>> {
         self.starts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Moves a folder; one that is not there has no line yet.
+pub(crate) fn rename_folder(from: &Path, to: &Path) -> Result<(), LogError> {
+    match std::fs::rename(from, to) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(LogError::OpenFolder { path: from.to_owned(), source })
+        }
+        _ => Ok(()),
     }
 }

@@ -71,7 +71,7 @@ impl Stream {
     /// there with [`Filter::since`] passes over one segment at most.
     pub fn start_since(&self, since: UnixMillis) -> Offset {
         let starts = self.starts();
-        let older = starts.iter().rev().find(|start| is_older(&segment::path(self.dir(), **start), since));
+        let older = starts.iter().rev().find(|start| is_older(&segment::path(&self.dir(), **start), since));
         let next = older.and_then(|older| starts.iter().find(|start| *start > older).copied());
         match (older, next) {
             (None, _) => self.start(),
@@ -111,7 +111,7 @@ impl Stream {
         }
         let mut end = published.end;
         for start in self.starts().into_iter().rev().filter(|start| *start < published.end) {
-            let path = segment::path(self.dir(), start);
+            let path = segment::path(&self.dir(), start);
             let mut visit_fitting = |before, after, line: LineRef<'_>| {
                 if filter.fits(&line) { visit(Offset(before), Offset(after), line) } else { Continue(()) }
             };
@@ -145,7 +145,7 @@ fn walk_segment(
     end: u64,
     visit: &mut impl FnMut(u64, u64, LineRef<'_>) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
-    let Some(mut scanner) = Scanner::open(stream.dir(), start)? else { return Ok(Continue(())) };
+    let Some(mut scanner) = Scanner::open(&stream.dir(), start)? else { return Ok(Continue(())) };
     let mut look = |scanner: &mut Scanner, place: Place| {
         Ok::<_, io::Error>(match scanner.record(place)? {
             Record::Line(line) => visit(start + place.start, start + place.end, line),

@@ -40,6 +40,11 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Goes on where the files end.
+    /// Its segments stand in another folder from now on.
+    pub(crate) fn move_to(&mut self, dir: &Path) {
+        dir.clone_into(&mut self.dir);
+    }
+
     pub(crate) fn new(dir: &Path, segment_bytes_max: u64, recovered: Recovered) -> Self {
         Self {
             dir: dir.to_owned(),

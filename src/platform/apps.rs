@@ -8,7 +8,7 @@ use std::{
 use autostack_base::clock;
 use autostack_deploy::first_to_open;
 use autostack_domain::{
-    App, AppName, DeploymentId, ReleaseNumber, UnixMillis,
+    App, AppName, AppSettings, DeploymentId, ReleaseNumber, ReleaseSource, UnixMillis,
     permission::{Action, Actor, Role, allows},
 };
 use autostack_logs::Stream;
@@ -19,6 +19,7 @@ use crate::{
     disk,
     error::{ErrorKind, PlatformError},
     platform::Platform,
+    users::short_name,
 };
 
 /// An app as its users see it.
@@ -34,6 +35,19 @@ pub struct AppView {
     pub created_at: UnixMillis,
 }
 
+/// What is known of an app as such.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppFacts {
+    /// The record.
+    pub app: App,
+    /// Whose it is.
+    pub owner: String,
+    /// Where its code comes from: what was noted, else what its live release was made from.
+    pub source: Option<String>,
+    /// Which one of those.
+    pub source_metadata: Option<String>,
+}
+
 /// The apps that are being destroyed: until all of one is gone, its name is not given away again.
 #[derive(Default)]
 pub(crate) struct Leaving(Mutex<HashSet<AppName>>);
@@ -45,7 +59,7 @@ impl Leaving {
     }
 
     fn refusal(name: &AppName) -> PlatformError {
-        let message = format!("{name} is being destroyed");
+        let message = format!("the app {name} is being destroyed or renamed");
         PlatformError::new(ErrorKind::Conflict, message).hint("try again in a moment")
     }
 
@@ -125,6 +139,46 @@ impl Platform {
         Ok(visible.map(|(app, _)| self.view(app)).collect())
     }
 
+    /// What is known of one app, or of every app that the actor may see.
+    pub async fn app_facts(
+        &self,
+        actor: &Actor,
+        name: Option<&AppName>,
+    ) -> Result<Vec<AppFacts>, PlatformError> {
+        let names = match name {
+            Some(name) => vec![self.app_for(actor, name, Action::ViewApp, "see").await?.name],
+            None => self.apps(actor).await?.into_iter().map(|app| app.name).collect(),
+        };
+        let read = move |store: &Store| {
+            let facts = |name: &AppName| {
+                let Some(app) = store.app(name)? else { return Ok(None) };
+                let owner = store.user(&app.owner)?.map(|user| user.email).unwrap_or_default();
+                let release = match app.current_release {
+                    Some(number) => store.release(name, number)?,
+                    None => None,
+                };
+                Ok(Some(facts_of(app, &owner, release.as_ref().map(|release| &release.source))))
+            };
+            names.iter().map(facts).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(self.parts().store.call(read).await?.into_iter().flatten().collect())
+    }
+
+    /// Notes where an app's code comes from; an empty value takes the note away.
+    pub async fn note_origin(
+        &self,
+        actor: &Actor,
+        name: &AppName,
+        key: String,
+        value: String,
+    ) -> Result<(), PlatformError> {
+        let noted = key.clone();
+        let change = move |settings: &mut AppSettings| Ok(settings.origin.set(&key, &value)?);
+        self.change_app(actor, name, Action::Operate, "change", change).await?;
+        self.event(actor, name, "apps:set", noted);
+        Ok(())
+    }
+
     /// Removes an app with its releases, config, code, logs and everything that runs for it.
     pub async fn destroy_app(&self, actor: &Actor, name: &AppName) -> Result<(), PlatformError> {
         self.app_for(actor, name, Action::DestroyApp, "destroy").await?;
@@ -145,6 +199,7 @@ impl Platform {
         self.cancel_pushes(name);
         let gone = name.clone();
         let deployments = self.parts().store.call(move |store| store.destroy_app(&gone)).await?;
+        self.rights_changed();
         let stopped = self.0.deployer.destroy(name).await;
         let removed = self.remove_files(name, deployments).await;
         drop(departure);
@@ -199,5 +254,20 @@ impl Platform {
     /// Refuses what would write while the disk is about full.
     pub(crate) fn check_space(&self) -> Result<(), PlatformError> {
         disk::check_space(&self.parts().settings.borrow().data_dir)
+    }
+}
+
+fn facts_of(app: App, owner: &str, made_from: Option<&ReleaseSource>) -> AppFacts {
+    let (kind, which) = match made_from {
+        Some(ReleaseSource::Commit { .. }) => (Some("git-push"), app.deploy_branch.clone()),
+        Some(ReleaseSource::Image { reference }) => (Some("docker-image"), Some(reference.to_string())),
+        None => (None, None),
+    };
+    let origin = app.settings.origin.clone();
+    AppFacts {
+        owner: short_name(owner).to_owned(),
+        source: origin.source.or_else(|| kind.map(str::to_owned)),
+        source_metadata: origin.metadata.or(which),
+        app,
     }
 }

@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 impl Platform {
-    /// Records a deployment as queued and opens its log.
+    /// Records a deployment as queued and opens its log; refuses one of a locked app.
     pub(crate) async fn record_job(
         &self,
         actor: &Actor,
@@ -35,6 +35,7 @@ impl Platform {
         input: Input,
         cancel: CancellationToken,
     ) -> Result<Job, PlatformError> {
+        self.check_lock(app).await?;
         let id: DeploymentId = uuid::Uuid::now_v7().to_string().parse()?;
         let log = self.parts().logs.build_log(&id)?;
         let (by, cancelled_by) = (Box::new(actor.into()), Arc::default());

@@ -89,7 +89,7 @@ impl Platform {
         let email = address_of(user)?;
         let known = self.user_with(&email).await?;
         if is_admin && known.as_ref().is_some_and(|user| !user.is_admin) {
-            let message = format!("{user} is a user already, and no admin");
+            let message = format!("the user {user} is there already, and no admin");
             return Err(PlatformError::new(ErrorKind::Conflict, message)
                 .hint("name an admin with --user, or leave --admin away"));
         }
@@ -147,7 +147,7 @@ impl Platform {
         let own = self.keys_of(actor, Keyring::Own).await?;
         let is_last = own.len() == 1 && own.first().is_some_and(|own| own.fingerprint == key.fingerprint);
         if is_last && !even_the_last {
-            let message = format!("{} is your only key: without it you cannot come back", key.name);
+            let message = format!("the key {} is your only key: without it you cannot come back", key.name);
             return Err(PlatformError::new(ErrorKind::Conflict, message)
                 .hint("add another key first, or say --force"));
         }
@@ -226,7 +226,7 @@ fn known_already(fingerprint: &str, name: &str) -> PlatformError {
 }
 
 /// What concerns everybody is for admins of the platform.
-pub(crate) fn check_host(actor: &Actor, what: &str) -> Result<(), PlatformError> {
+pub fn check_host(actor: &Actor, what: &str) -> Result<(), PlatformError> {
     if allows(actor, None, Action::ManageHost) {
         return Ok(());
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`platform`](mod@platform) | [`Platform`], and who somebody is |
 //! | [`apps`] | create, list, destroy, URL, log |
+//! | `locks`, `rename` | apps that take no deployments; an app under another name |
 //! | `settings` | a change of what operators set for one app |
 //! | [`resources`], [`storage`], [`checks`] | what instances may use, the folders that they see, how they replace one another |
 //! | [`builds`] | deployments looked at, listened to and cancelled, from any connection |
@@ -63,13 +64,16 @@ pub mod traffic;
 pub mod users;
 
 mod disk;
+mod locks;
+mod rename;
 mod settings;
 
-pub use apps::AppView;
+pub use apps::{AppFacts, AppView};
 pub use autostack_deploy::Attached;
 pub use autostack_runtime::{ExecSession, TerminalSize};
 pub use builds::{BuildView, Cancelled, Which};
 pub use certs::CertificateView;
+pub use config::{Applied, ConfigChange};
 pub use deployments::Outcome;
 pub use domains::Reached;
 pub use error::{ErrorKind, PlatformError};

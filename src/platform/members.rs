@@ -37,7 +37,7 @@ impl Platform {
         let user = self.known_user(user).await?;
         let view = MemberView { user: short_name(&user.email).to_owned(), role, is_owner: false };
         if user.id == record.owner {
-            let message = format!("{app} belongs to {}, who may do everything with it", view.user);
+            let message = format!("the app {app} belongs to {}, who may do everything with it", view.user);
             return Err(PlatformError::new(ErrorKind::Conflict, message));
         }
         let name = app.clone();
@@ -75,7 +75,7 @@ impl Platform {
         let user = known?;
         let shown = short_name(&user.email).to_owned();
         if user.id == record.owner {
-            let message = format!("{app} belongs to {shown}, who cannot lose it");
+            let message = format!("the app {app} belongs to {shown}, who cannot lose it");
             return Err(PlatformError::new(ErrorKind::Conflict, message));
         }
         let (name, id) = (app.clone(), user.id.clone());
@@ -84,8 +84,11 @@ impl Platform {
             store.set_role(&name, &id, None).map(|()| role)
         };
         let Some(role) = self.parts().store.call(take).await? else {
-            return Err(PlatformError::new(ErrorKind::Conflict, format!("{shown} has no role on {app}"))
-                .hint(format!("access:list {app} shows who has")));
+            return Err(PlatformError::new(
+                ErrorKind::Conflict,
+                format!("the user {shown} has no role on {app}"),
+            )
+            .hint(format!("access:list {app} shows who has")));
         };
         self.event(actor, app, "access:remove", shown.clone());
         self.rights_changed();

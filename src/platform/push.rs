@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{ErrorKind, PlatformError},
+    locks::check_unlocked,
     platform::Platform,
     screen::{Screen, follow, show_all, show_refusal},
 };
@@ -98,6 +99,11 @@ impl Pushes {
         self.map().len()
     }
 
+    /// Whether a push to an app is under way.
+    pub(crate) fn is_busy(&self, app: &AppName) -> bool {
+        self.map().values().any(|state| state.app == *app)
+    }
+
     /// There is something to keep the app for, whatever becomes of the pushes to it that are under way.
     fn keep(&self, app: &AppName) {
         self.map().values().filter(|state| state.app == *app).for_each(|state| {
@@ -134,7 +140,10 @@ impl Platform {
     ) -> Result<Push, PlatformError> {
         self.check_space()?;
         let is_first = match self.find(actor, app).await? {
-            Some((_, role)) if allows(actor, role, Action::Push) => false,
+            Some((record, role)) if allows(actor, role, Action::Push) => {
+                check_unlocked(&record)?;
+                false
+            }
             Some(_) => return Err(PlatformError::denied(app, "push to")),
             None => self.create_on_first_push(actor, app).await?,
         };

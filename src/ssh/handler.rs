@@ -31,6 +31,9 @@ use crate::{
 /// What a command that runs gets to end when the key that it came with is taken away.
 const LAST_COMMAND: Duration = Duration::from_secs(2);
 
+/// What its client then gets to take the answer.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// One connection.
 pub(crate) struct Connection<S> {
     door: Arc<Door<S>>,
@@ -86,6 +89,8 @@ impl<S: Service> Connection<S> {
             tracing::info!(%peer, by = actor.name, "the key of an open ssh connection was taken away");
             locked_out.cancel();
             let _in_time = timeout(LAST_COMMAND, running.idle()).await;
+            // A client that has its last words leaves by itself.
+            let _left = timeout(LAST_WORDS, cut.cancelled()).await;
             cut.cancel();
         });
     }

@@ -62,7 +62,8 @@ impl Default for Limits {
             login_grace: Duration::from_secs(15),
             keys_refused_max: 6,
             sessions_per_connection_max: 10,
-            command_bytes_max: 16 * 1024,
+            // A value of 64 KiB in base64, and more than one argument can be on Linux (`MAX_ARG_STRLEN`).
+            command_bytes_max: 160 * 1024,
             input_bytes_max: 2 * 1024 * 1024,
             input_stall: Duration::from_secs(120),
             output_stall: Duration::from_secs(600),

@@ -25,8 +25,8 @@ impl Store {
     /// Gives an app another name, with all that is recorded of it.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] if the new name is taken; [`StoreError::Conflict`] while a deployment of the app is not
-    /// finished, or files of an earlier renaming still stand under one of the names.
+    /// [`StoreError::Exists`] if the new name is taken; [`StoreError::Conflict`] while a deployment or a one-off of the app
+    /// is not finished, or files of an earlier renaming still stand under one of the names.
     pub fn rename_app(&self, old: &AppName, new: &AppName) -> Result<App, StoreError> {
         self.write(|txn| {
             let mut app = apps::get(txn, old)?;

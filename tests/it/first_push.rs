@@ -73,10 +73,7 @@ fn commands_tell_about_an_app() {
     ada.app_of(talkative("here")).push("shop").accepted();
 
     assert!(ada.ssh(&["apps:list"]).ok().contains("shop"));
-    let list: serde_json::Value =
-        serde_json::from_str(&ada.ssh(&["apps:list", "--format", "json"]).ok()).unwrap();
-    assert_eq!(list[0]["name"], "shop", "{list}");
-    assert_eq!(list[0]["url"], world.url("shop"), "{list}");
+    assert_eq!(ada.ssh(&["apps:list", "--format", "json"]).ok(), "[\"shop\"]\n");
     assert_eq!(ada.ssh(&["url", "shop"]).ok(), format!("{}\n", world.url("shop")));
     assert_eq!(ada.ssh(&["url", "--app", "shop"]).ok(), format!("{}\n", world.url("shop")));
     assert!(ada.ssh(&["version"]).ok().contains(env!("CARGO_PKG_VERSION")));

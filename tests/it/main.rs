@@ -12,6 +12,8 @@ mod world;
 
 /// Who may use an app, and who may come at all.
 mod access;
+/// An app is made, named, locked, reported on and removed.
+mod apps;
 /// What bad input gets.
 mod bad_input;
 /// How an app is built: the builder, its folder, its buildpacks.
@@ -22,6 +24,10 @@ mod builds;
 mod certs;
 /// How one release replaces another.
 mod checks;
+/// A client of three lines of shell.
+mod client;
+/// Config, byte for byte and without a lost request.
+mod config;
 /// `kill -9` of the agent.
 mod crash;
 /// A pusher who goes away in the middle.
@@ -58,6 +64,8 @@ mod rejected;
 mod releases;
 /// What instances may use.
 mod resources;
+/// Every command × everybody.
+mod roles;
 /// Commands with an app's code and config: one-offs, and a look into an instance.
 mod run;
 /// The agent as a service of systemd.

@@ -1,15 +1,24 @@
-//! Apps: create, list, destroy, where one is reached.
+//! Apps: `apps:*`, and where one is reached.
 
-use autostack_domain::{Line, permission::Action};
-use autostack_platform::AppView;
+use std::time::Duration;
+
+use autostack_domain::{AppName, Line, origin::Origin, permission::Action};
+use autostack_platform::AppFacts;
+use tokio::time::timeout;
 
 use crate::commands::{
-    command::{Command, FORMAT, Flag, Needs, Words},
+    command::{Command, FORMAT, Needs, Words},
+    config::Told,
     invocation::Invocation,
     refusal::{EXIT_FAILED, Refusal},
+    report::Report,
 };
 
-pub(crate) const COMMANDS: &[&Command] = &[&CREATE, &LIST, &DESTROY, &URL];
+/// How long somebody may take to confirm.
+const CONFIRM: Duration = Duration::from_secs(120);
+
+pub(crate) const COMMANDS: &[&Command] =
+    &[&CREATE, &LIST, &REPORT, &EXISTS, &SET, &LOCK, &UNLOCK, &LOCKED, &RENAME, &DESTROY, &URL];
 
 const CREATE: Command = Command {
     name: "apps:create",
@@ -25,20 +34,100 @@ const CREATE: Command = Command {
 const LIST: Command = Command {
     name: "apps:list",
     arguments: "[--format json]",
-    summary: "show the apps that you may see",
-    details: &[],
+    summary: "show the names of the apps that you may see",
+    details: &["With --quiet nothing but names, a line each. apps:report says more of them."],
     options: &[FORMAT],
     needs: Needs::Nothing,
     words: Words::Mixed,
     run: |invocation| Box::pin(list(invocation)),
 };
 
+const REPORT: Command = Command {
+    name: "apps:report",
+    arguments: "[APP] [--format json]",
+    summary: "show what is known of an app, or of all",
+    details: &["One value: apps:report APP --apps-locked"],
+    options: &[FORMAT],
+    needs: Needs::App(Action::ViewApp),
+    words: Words::Mixed,
+    run: |invocation| Box::pin(report(invocation)),
+};
+
+const EXISTS: Command = Command {
+    name: "apps:exists",
+    arguments: "APP",
+    summary: "say by the exit code whether there is such an app",
+    details: &["0: there is. 20: there is none that you may see."],
+    options: &[],
+    needs: Needs::App(Action::ViewApp),
+    words: Words::Mixed,
+    run: |invocation| Box::pin(exists(invocation)),
+};
+
+const SET: Command = Command {
+    name: "apps:set",
+    arguments: "APP PROPERTY [VALUE]",
+    summary: "note where an app's code comes from",
+    details: &["PROPERTY is deploy-source or deploy-source-metadata. Without VALUE the note is taken away."],
+    options: &[],
+    needs: Needs::App(Action::Operate),
+    words: Words::Mixed,
+    run: |invocation| Box::pin(set(invocation)),
+};
+
+const LOCK: Command = Command {
+    name: "apps:lock",
+    arguments: "APP",
+    summary: "let nothing be deployed to an app",
+    details: &["What runs goes on. Pushes are refused before anything is sent."],
+    options: &[],
+    needs: Needs::App(Action::Operate),
+    words: Words::Mixed,
+    run: |invocation| Box::pin(lock(invocation)),
+};
+
+const UNLOCK: Command = Command {
+    name: "apps:unlock",
+    arguments: "APP",
+    summary: "let an app be deployed to again",
+    details: &[],
+    options: &[],
+    needs: Needs::App(Action::Operate),
+    words: Words::Mixed,
+    run: |invocation| Box::pin(unlock(invocation)),
+};
+
+const LOCKED: Command = Command {
+    name: "apps:locked",
+    arguments: "APP",
+    summary: "say by the exit code whether an app is locked",
+    details: &["0: it is. 1: it is not."],
+    options: &[],
+    needs: Needs::App(Action::ViewApp),
+    words: Words::Mixed,
+    run: |invocation| Box::pin(locked(invocation)),
+};
+
+const RENAME: Command = Command {
+    name: "apps:rename",
+    arguments: "APP NEW_NAME",
+    summary: "give an app another name",
+    details: &[
+        "Everything of it moves along. Instances that know the new name start beside the others, which answer until",
+        "then; afterwards the old name is free. Remotes of git keep the old one: git remote set-url.",
+    ],
+    options: &[],
+    needs: Needs::App(Action::DestroyApp),
+    words: Words::Mixed,
+    run: |invocation| Box::pin(rename(invocation)),
+};
+
 const DESTROY: Command = Command {
     name: "apps:destroy",
-    arguments: "APP --force",
+    arguments: "APP [--force]",
     summary: "remove an app and everything of it, for good",
-    details: &["Without --force it only says what would be lost."],
-    options: &[Flag { long: "--force", short: Some("-f"), value: None, summary: "do it" }],
+    details: &["Asks for the name of the app on standard input, unless --force is there."],
+    options: &[],
     needs: Needs::App(Action::DestroyApp),
     words: Words::Mixed,
     run: |invocation| Box::pin(destroy(invocation)),
@@ -66,31 +155,91 @@ async fn create(mut invocation: Invocation) -> Result<(), Refusal> {
 async fn list(mut invocation: Invocation) -> Result<(), Refusal> {
     invocation.end()?;
     let apps = invocation.platform.apps(&invocation.actor).await?;
+    let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
     if invocation.json()? {
-        return invocation.print_json(&apps).await;
+        return invocation.print_json(&names).await;
     }
-    if apps.is_empty() {
-        invocation.output.line(&Line::result("No apps yet")).await?;
-        let next = Line::detail("apps:create NAME or a first git push makes one");
-        return Ok(invocation.output.line(&next).await?);
-    }
-    let mut lines = vec![Line::result("Apps")];
-    lines.extend(rows(&apps).into_iter().map(Line::detail));
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    // Names stand at the very left, where scripts look for them.
+    invocation.done("My Apps").await?;
+    let text: String = names.iter().map(|name| format!("{name}\n")).collect();
     Ok(invocation.output.text(&text).await?)
 }
 
-/// Names, releases and URLs in columns.
-fn rows(apps: &[AppView]) -> Vec<String> {
-    let release_of =
-        |app: &AppView| app.release.map_or_else(|| "-".to_owned(), |release| release.to_string());
-    let names = apps.iter().map(|app| app.name.as_str().len()).max().unwrap_or(0);
-    let releases = apps.iter().map(|app| release_of(app).len()).max().unwrap_or(0);
-    let row = |app: &AppView| {
-        let shown = if app.release.is_some() { &app.url } else { "not deployed yet" };
-        format!("{:names$}  {:releases$}  {shown}", app.name.as_str(), release_of(app))
-    };
-    apps.iter().map(row).collect()
+async fn report(mut invocation: Invocation) -> Result<(), Refusal> {
+    let app = invocation.maybe_app()?;
+    invocation.end()?;
+    let facts = invocation.platform.app_facts(&invocation.actor, app.as_ref()).await?;
+    let reports: Vec<Report> = facts.iter().map(report_of).collect();
+    match (app, reports.as_slice()) {
+        (Some(_), [only]) => invocation.report(only).await,
+        _ => invocation.reports(&reports).await,
+    }
+}
+
+fn report_of(facts: &AppFacts) -> Report {
+    let app = &facts.app;
+    let or_empty = |value: &Option<String>| value.clone().unwrap_or_default();
+    Report::new("apps", &app.name)
+        .row("created-at", app.created_at.0 / 1000)
+        .row("deploy-source", or_empty(&facts.source))
+        .row("deploy-source-metadata", or_empty(&facts.source_metadata))
+        .row("locked", app.settings.lock.is_some())
+        .row("locked-by", app.settings.lock.as_ref().map_or("", |lock| lock.by.as_str()))
+        .row("owner", &facts.owner)
+        .row("release", app.current_release.map(|number| number.to_string()).unwrap_or_default())
+}
+
+async fn exists(mut invocation: Invocation) -> Result<(), Refusal> {
+    let app = invocation.app()?;
+    invocation.end()?;
+    invocation.platform.app_facts(&invocation.actor, Some(&app)).await?;
+    invocation.done(format!("App {app} exists")).await
+}
+
+async fn set(mut invocation: Invocation) -> Result<(), Refusal> {
+    let app = invocation.app()?;
+    let key = invocation.word(&format!("a property: {}", Origin::KEYS.join(" or ")))?;
+    let value = invocation.arguments.next().unwrap_or_default();
+    invocation.end()?;
+    let done = if value.is_empty() { format!("Unset {key} of {app}") } else { format!("Set {key} of {app}") };
+    invocation.platform.note_origin(&invocation.actor, &app, key, value).await?;
+    invocation.done(done).await
+}
+
+async fn lock(mut invocation: Invocation) -> Result<(), Refusal> {
+    let app = invocation.app()?;
+    invocation.end()?;
+    let is_new = invocation.platform.lock_app(&invocation.actor, &app).await?;
+    invocation.done(if is_new { "Deploy lock created" } else { "Deploy lock exists already" }).await
+}
+
+async fn unlock(mut invocation: Invocation) -> Result<(), Refusal> {
+    let app = invocation.app()?;
+    invocation.end()?;
+    if invocation.platform.unlock_app(&invocation.actor, &app).await? {
+        invocation.done("Deploy lock removed").await
+    } else {
+        invocation.done("There was no deploy lock").await
+    }
+}
+
+async fn locked(mut invocation: Invocation) -> Result<(), Refusal> {
+    let app = invocation.app()?;
+    invocation.end()?;
+    match invocation.platform.lock_of(&invocation.actor, &app).await? {
+        Some(_) => invocation.done("Deploy lock exists").await,
+        None => Err(Refusal::failed("Deploy lock does not exist")),
+    }
+}
+
+async fn rename(mut invocation: Invocation) -> Result<(), Refusal> {
+    let old = invocation.app()?;
+    let new: AppName = invocation.word("the new name")?.parse()?;
+    invocation.end()?;
+    invocation.step(format!("Renaming {old} to {new}")).await?;
+    let mut screen = Told::new(&invocation);
+    invocation.platform.rename_app(&invocation.actor, &old, &new, &mut screen).await?;
+    invocation.done(format!("{old} is {new} now")).await
 }
 
 async fn destroy(mut invocation: Invocation) -> Result<(), Refusal> {
@@ -99,16 +248,43 @@ async fn destroy(mut invocation: Invocation) -> Result<(), Refusal> {
     if !invocation.has("--force") {
         // Who may not even see the app learns nothing here.
         invocation.platform.url(&invocation.actor, &name).await?;
-        return Err(Refusal::Said {
-            lines: vec![
-                format!("This removes {name} for good: its code, releases, config and logs, and what runs."),
-                format!("Next: apps:destroy {name} --force"),
-            ],
-            exit_code: EXIT_FAILED,
-        });
+        confirm(&mut invocation, &name).await?;
     }
     invocation.platform.destroy_app(&invocation.actor, &name).await?;
     invocation.done(format!("Destroyed {name}")).await
+}
+
+/// Waits for the name of the app on a line of its own.
+async fn confirm(invocation: &mut Invocation, name: &AppName) -> Result<(), Refusal> {
+    let warning =
+        format!("This removes {name} for good: its code, releases, config and logs, and what runs.");
+    invocation.output.line(&Line::trouble(warning)).await?;
+    invocation.output.line(&Line::trouble(format!("To proceed, type \"{name}\", or say --force."))).await?;
+    let gone = invocation.gone.clone();
+    let typed = tokio::select! {
+        biased;
+        () = gone.cancelled() => return Err(Refusal::Gone),
+        typed = timeout(CONFIRM, first_line(invocation)) => typed.unwrap_or_default(),
+    };
+    if typed.trim() == name.as_str() {
+        return Ok(());
+    }
+    let lines = vec!["Nothing was removed.".to_owned(), format!("Next: apps:destroy {name} --force")];
+    Err(Refusal::Said { lines, exit_code: EXIT_FAILED })
+}
+
+/// What comes before the first line end, or before the end of the input; longer than any name it is of no use.
+async fn first_line(invocation: &mut Invocation) -> String {
+    const BYTES_MAX: usize = 1024;
+    let mut typed = Vec::new();
+    while let Some(chunk) = invocation.input.next().await {
+        typed.extend_from_slice(chunk.as_ref());
+        if typed.iter().any(|byte| matches!(byte, b'\n' | b'\r')) || typed.len() > BYTES_MAX {
+            break;
+        }
+    }
+    let line = typed.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    String::from_utf8_lossy(line).into_owned()
 }
 
 async fn url(mut invocation: Invocation) -> Result<(), Refusal> {
@@ -116,23 +292,4 @@ async fn url(mut invocation: Invocation) -> Result<(), Refusal> {
     invocation.end()?;
     let url = invocation.platform.url(&invocation.actor, &name).await?;
     invocation.print(&url).await
-}
-
-#[cfg(test)]
-mod tests {
-    use autostack_domain::{ReleaseNumber, UnixMillis};
-
-    use super::*;
-
-    #[test]
-    fn apps_stand_in_columns() {
-        let app = |name: &str, release| AppView {
-            name: name.parse().unwrap(),
-            url: format!("http://{name}.localhost"),
-            release,
-            created_at: UnixMillis(0),
-        };
-        let apps = [app("shop", Some(ReleaseNumber(12))), app("a", None)];
-        assert_eq!(rows(&apps), ["shop  v12  http://shop.localhost", "a     -    not deployed yet"]);
-    }
 }

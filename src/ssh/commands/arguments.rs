@@ -85,6 +85,11 @@ impl Arguments {
         self.info.as_deref()
     }
 
+    /// The app that [`Arguments::app`] would give, where there is a good name.
+    pub(crate) fn peek_app(&self) -> Option<AppName> {
+        self.app.as_ref().or_else(|| self.plain.front())?.parse().ok()
+    }
+
     /// The app: `--app NAME`, or the next plain word.
     pub(crate) fn app(&mut self, command: &Command) -> Result<AppName, Refusal> {
         match self.app.take().or_else(|| self.plain.pop_front()) {

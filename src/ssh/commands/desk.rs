@@ -1,19 +1,36 @@
 //! The desk behind the door: whose a key is, and which command a call is for.
 
-use autostack_base::{error_chain, tasks::Tasks};
-use autostack_domain::{Line, permission::Actor};
-use autostack_git::parse_exec;
+use std::time::Duration;
+
+use autostack_base::{
+    error_chain,
+    tasks::{Shutdown, Tasks},
+};
+use autostack_domain::{
+    AppName, Line,
+    permission::{Action, Actor},
+};
+use autostack_git::{Service as GitService, parse_exec};
 use autostack_platform::Platform;
 
 use crate::{
     commands::{
-        about, arguments::Arguments, command, git, invocation::Invocation, refusal::Refusal, run, words,
+        about,
+        arguments::Arguments,
+        command::{self, Command, Needs},
+        git,
+        invocation::Invocation,
+        refusal::Refusal,
+        run, words,
     },
     output::Output,
     overflow::MakeFile,
     prompt,
     service::{Call, Service, Unavailable},
 };
+
+/// From when on a command is looked at whether it may go on: most have ended by then.
+const LEASE_FIRST: Duration = Duration::from_secs(1);
 
 /// Serves calls with the platform.
 pub(crate) struct Desk {
@@ -32,7 +49,12 @@ impl Desk {
         tracing::debug!(peer = %call.peer, by = call.actor.name, command, "ssh command");
         if let Some(asked) = call.command.as_deref().and_then(parse_exec) {
             let (service, app) = asked?;
-            return git::serve(&self.platform, service, &app, call).await;
+            let action = match service {
+                GitService::ReceivePack => Action::Push,
+                GitService::UploadPack => Action::FetchCode,
+            };
+            let lease = Lease::new(&self.platform, &call);
+            return lease.hold(&app, action, git::serve(&self.platform, service, &app, call)).await;
         }
         for refused in &call.refusals {
             call.output.line(&Line::trouble(*refused)).await?;
@@ -61,6 +83,8 @@ impl Desk {
         if arguments.wants_help() {
             return Ok(call.output.text(&about::page(command)).await?);
         }
+        let watched = kept_open(command, &arguments);
+        let lease = Lease::new(&self.platform, &call);
         let invocation = Invocation {
             command,
             arguments,
@@ -76,7 +100,54 @@ impl Desk {
             stopping: call.stopping,
         };
         // Runs to its end although the client may go: what has begun is not left half done.
-        (command.run)(invocation).await
+        match watched {
+            Some((app, action)) => lease.hold(&app, action, (command.run)(invocation)).await,
+            None => (command.run)(invocation).await,
+        }
+    }
+}
+
+/// The app and the action of a command that may stay open as long as its user likes.
+fn kept_open(command: &Command, arguments: &Arguments) -> Option<(AppName, Action)> {
+    match command.needs {
+        Needs::App(action @ (Action::ReadLogs | Action::RunCommand)) => Some((arguments.peek_app()?, action)),
+        _ => None,
+    }
+}
+
+/// What a command that stays open holds on to: the right to do it. When that is taken away the command is told that its
+/// client has gone.
+struct Lease {
+    platform: Platform,
+    actor: Actor,
+    output: Output,
+    gone: Shutdown,
+}
+
+impl Lease {
+    fn new(platform: &Platform, call: &Call) -> Self {
+        let (actor, output, gone) = (call.actor.clone(), call.output.clone(), call.gone.clone());
+        Self { platform: platform.clone(), actor, output, gone }
+    }
+
+    /// Runs to its end what needs the right.
+    async fn hold<T>(&self, app: &AppName, action: Action, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let lost = async {
+            // The platform has asked already whether it may begin.
+            tokio::time::sleep(LEASE_FIRST).await;
+            self.platform.until_forbidden(&self.actor, app, action).await;
+        };
+        tokio::select! {
+            biased;
+            ended = &mut work => return ended,
+            () = lost => {}
+        }
+        let told = Line::trouble(format!("There is no app {app} for you any more."));
+        // Who has gone reads nothing.
+        let _gone = self.output.aside(&told).await;
+        self.gone.cancel();
+        work.await
     }
 }
 

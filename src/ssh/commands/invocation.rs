@@ -133,12 +133,37 @@ impl Invocation {
         Refusal::usage(self.command, sentence)
     }
 
+    /// What the client sends, up to its end of file; `what` begins the refusal of more than `bytes_max` bytes.
+    pub(crate) async fn read_input(&mut self, bytes_max: usize, what: &str) -> Result<Vec<u8>, Refusal> {
+        let mut bytes = Vec::new();
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                () = self.gone.cancelled() => return Err(Refusal::Gone),
+                chunk = self.input.next() => chunk,
+            };
+            let Some(chunk) = chunk else { return Ok(bytes) };
+            bytes.extend_from_slice(chunk.as_ref());
+            if bytes.len() > bytes_max {
+                return Err(Refusal::failed(format!("{what} has {bytes_max} bytes at most.")));
+            }
+        }
+    }
+
     /// Says that it is done, unless nobody wants to hear it.
     pub(crate) async fn done(&self, text: impl Into<String>) -> Result<(), Refusal> {
         if self.has("--quiet") {
             return Ok(());
         }
         Ok(self.output.line(&Line::result(text)).await?)
+    }
+
+    /// Says that a step begins, unless nobody wants to hear it.
+    pub(crate) async fn step(&self, text: impl Into<String>) -> Result<(), Refusal> {
+        if self.has("--quiet") {
+            return Ok(());
+        }
+        Ok(self.output.line(&Line::step(text)).await?)
     }
 
     /// A line beneath what was done, unless nobody wants to hear it.

@@ -9,6 +9,7 @@
 //! of the contract, data to stdout; nothing that was typed is evaluated or repeated unescaped.
 
 pub(crate) mod about;
+pub(crate) mod access;
 pub(crate) mod apps;
 pub(crate) mod arguments;
 pub(crate) mod builder;
@@ -18,6 +19,7 @@ pub(crate) mod checks;
 pub(crate) mod command;
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod config_change;
 pub(crate) mod desk;
 pub(crate) mod domains;
 pub(crate) mod events;
@@ -25,9 +27,11 @@ pub(crate) mod git;
 pub(crate) mod git_settings;
 pub(crate) mod images;
 pub(crate) mod invocation;
+pub(crate) mod keys;
 pub(crate) mod log_page;
 pub(crate) mod log_style;
 pub(crate) mod logs;
+pub(crate) mod plugins;
 pub(crate) mod proxy;
 pub(crate) mod ps;
 pub(crate) mod refusal;
@@ -76,6 +80,9 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { title: "Proxy", commands: proxy::COMMANDS },
     Group { title: "Visitors", commands: traffic::COMMANDS },
     Group { title: "Certificates", commands: certs::COMMANDS },
+    Group { title: "People", commands: access::COMMANDS },
+    Group { title: "Keys", commands: keys::COMMANDS },
+    Group { title: "Plugins", commands: plugins::COMMANDS },
     Group { title: "Help", commands: about::COMMANDS },
 ];
 

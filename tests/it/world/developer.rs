@@ -90,6 +90,11 @@ impl<'w> Developer<'w> {
         self.ssh_with(&[], words)
     }
 
+    /// The same, with something to read on standard input.
+    pub(crate) fn ssh_input(&self, words: &[&str], input: &[u8]) -> Output {
+        live::run(self.ssh_command(&[], words), input)
+    }
+
     /// The same, with options of `ssh` itself.
     pub(crate) fn ssh_with(&self, options: &[&str], words: &[&str]) -> Output {
         live::run(self.ssh_command(options, words), b"")
