@@ -136,7 +136,7 @@ fn c5_what_is_not_offered_is_refused_in_so_many_words() {
     );
     assert!(!tunnel.stdout.is_empty() || tunnel.code == Some(255), "{tunnel}");
     let shell = ada.ssh_with(&["-tt"], &[]);
-    assert!(shell.all().contains("no shell"), "{shell}");
+    assert!(shell.all().contains("No shell runs here"), "{shell}");
     let variables = ada.ssh_with(&["-o", "SetEnv=LD_PRELOAD=/x GIT_EXEC_PATH=/x PATH=/x"], &there);
     assert_eq!(variables.code, Some(0), "{variables}");
 

@@ -45,10 +45,14 @@ impl FromStr for RemoteRef {
     type Err = Invalid;
 
     fn from_str(given: &str) -> Result<Self, Invalid> {
-        let is_commit = given.parse::<CommitId>().is_ok_and(|id| !id.is_null());
+        let commit = given.parse::<CommitId>().ok();
+        let is_commit = commit.as_ref().is_some_and(|id| !id.is_null());
         // A plus would mean that what is there may be overwritten.
+        // Nor is an id a name: the null one means that there is none.
         let is_name = || {
-            !given.starts_with('+') && (given.parse::<RefName>().is_ok() || RefName::of_branch(given).is_ok())
+            commit.is_none()
+                && !given.starts_with('+')
+                && (given.parse::<RefName>().is_ok() || RefName::of_branch(given).is_ok())
         };
         if given == "HEAD" || is_commit || is_name() {
             Ok(Self(given.to_owned()))
