@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use autostack_domain::{
     ProcessType,
+    app_json::EnvAsked,
     cron::CronTask,
     health::HealthCheck,
     release::{LaunchEnv, StaticSite},
@@ -99,6 +100,9 @@ pub struct BuildPlan {
     pub checks: BTreeMap<ProcessType, Vec<HealthCheck>>,
     /// Instances that `app.json` asks for.
     pub formation_asked: BTreeMap<ProcessType, u32>,
+    /// Config that `app.json` asks for. Its values may be anything, so no plan shows them.
+    #[serde(skip)]
+    pub env_asked: BTreeMap<String, EnvAsked>,
     /// What `app.json` has done at set times.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cron: Vec<CronTask>,

@@ -1,6 +1,8 @@
 //! An earlier release as the input of a new one: the same artifact, for another config or to go back.
 
-use autostack_domain::{App, Artifact, Failure, FailureKind, Release, ReleaseNumber, Stage};
+use autostack_domain::{
+    App, Artifact, Failure, FailureKind, Release, ReleaseNumber, Stage, release::ConfigBrought,
+};
 use autostack_store::Store;
 
 use crate::{
@@ -45,6 +47,7 @@ pub(crate) async fn of_release(
             ConfigOf::App => None,
             ConfigOf::Release => Some(its_config),
         },
+        brings: ConfigBrought::default(),
         again: Some(number),
     })
 }

@@ -8,13 +8,14 @@ use std::{
 use autostack_builder::BuildPlan;
 use autostack_domain::{
     Artifact, BuildSettings, EnvMap, Failure, FailureKind, ImageReference, ProcessType, ReleaseNumber,
-    ReleaseSource, Stage, cron::CronTask, health::HealthCheck,
+    ReleaseSource, Stage, cron::CronTask, health::HealthCheck, release::ConfigBrought,
 };
 use autostack_engine::{Engine, ImageFacts, Output, RegistryAuth};
 use futures_util::{StreamExt, stream};
 
 use crate::{
     again,
+    asked::Config,
     deployer::{ArchiveBytes, Input, Job, Parts, Pushed},
     ending::engine_failure,
     pipeline::{AppFacts, check_cancelled},
@@ -33,6 +34,8 @@ pub(crate) struct Made {
     pub(crate) cron: Vec<CronTask>,
     /// The config that it runs with, where that is not the app's.
     pub(crate) config: Option<EnvMap>,
+    /// Which of that becomes the app's.
+    pub(crate) brings: ConfigBrought,
     /// The release whose artifact it is, where none was made.
     pub(crate) again: Option<ReleaseNumber>,
 }
@@ -59,14 +62,16 @@ async fn of_commit(
     parts: &Parts,
     facts: &AppFacts,
 ) -> Result<Made, Failure> {
-    let (config, settings) = (&facts.config, &facts.app.settings);
+    let settings = &facts.app.settings;
+    let mut config = Config::of_push(facts, pushed);
     source::check_ref(pushed, job, parts).await?;
     source::export(pushed, job, work, parts, settings.git.keep_git_dir).await?;
-    let plan = choose_recipe(job, work, parts, config, &settings.build)?;
+    let plan = choose_recipe(job, work, parts, &config.env, &settings.build)?;
+    config.fill(&plan.env_asked, job, facts.app.current_release.is_none())?;
     work.enter(Stage::Build);
     work.will_make_image();
     let built =
-        parts.builder.build(&job.app, &job.id, &work.dir, &plan, config, &job.log, &job.cancel).await?;
+        parts.builder.build(&job.app, &job.id, &work.dir, &plan, &config.env, &job.log, &job.cancel).await?;
     check_cancelled(job, work)?;
     let artifact = match built {
         autostack_builder::Made::Directory => Artifact::Directory {
@@ -90,7 +95,8 @@ async fn of_commit(
         checks: plan.checks,
         formation_asked: plan.formation_asked,
         cron: plan.cron,
-        config: None,
+        config: Some(config.env),
+        brings: config.brings,
         again: None,
     })
 }
@@ -204,6 +210,7 @@ async fn keep(
         formation_asked: BTreeMap::new(),
         cron: Vec::new(),
         config: None,
+        brings: ConfigBrought::default(),
         again: None,
     })
 }

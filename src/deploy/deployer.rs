@@ -141,6 +141,8 @@ pub struct Pushed {
     pub replaces: CommitId,
     /// Where git keeps the pushed objects until the hook accepts them.
     pub quarantine: Option<PathBuf>,
+    /// Config that the app gets with it when it goes live.
+    pub env: EnvMap,
 }
 
 impl Job {

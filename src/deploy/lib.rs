@@ -9,6 +9,7 @@
 //! | `owner` | the owner task of an app: its requests, and what happens by itself |
 //! | `pipeline` | a commit or an image becomes a *candidate*: all stages before the switch, in order |
 //! | `artifact`, `source`, `again` | its first stages: the ref and files of a push, the build, the image, or an earlier release |
+//! | `asked` | the config that a push and `app.json` bring |
 //! | `ending` | how a deployment ends that does not go live |
 //! | `workspace` | what a deployment has made so far, so that it can be undone |
 //! | `beside` | instances started beside those that run, and the wait for them |
@@ -38,6 +39,7 @@
 mod adopt;
 mod again;
 mod artifact;
+mod asked;
 mod beside;
 mod check;
 mod clean;

@@ -430,6 +430,11 @@ impl Owner {
             Ok(None) | Err(_) => candidate.app,
         };
         let ready = candidate.ready.into_iter().collect();
+        let brought: Vec<_> = candidate.launch.release.brings.names().map(str::to_owned).collect();
+        if !brought.is_empty() {
+            ending::record(&job, self.parts(), "config:set", &format!("set {}", brought.join(", ")));
+            job.log.detail(format!("Config set: {}", brought.join(", ")));
+        }
         let (live, mut old) = Live::new(candidate.launch, app, ready, &self.supervision);
         let retired = live.publish(self.parts());
         old.extend(self.live.replace(live).map(Live::replace).unwrap_or_default());

@@ -72,7 +72,7 @@ pub(crate) struct AppFacts {
     pub(crate) app: App,
     /// What the release gets: the host's config, over it the app's own.
     pub(crate) config: EnvMap,
-    own_config: EnvMap,
+    pub(crate) own_config: EnvMap,
 }
 
 async fn read_app(job: &Job, parts: &Parts) -> Result<AppFacts, Failure> {
@@ -104,6 +104,7 @@ fn draft_release(job: &Job, facts: &AppFacts, made: Made) -> Release {
         processes: made.processes,
         checks: made.checks,
         cron: made.cron,
+        brings: made.brings,
         rev_env_var: facts.app.settings.git.rev_env_var.clone(),
         deployment: job.id.clone(),
         created_at: clock::now(),

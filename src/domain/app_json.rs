@@ -1,4 +1,4 @@
-//! `app.json`: what an app says about its checks, its formation and its scripts. Keys are Heroku's and
+//! `app.json`: what an app says about its checks, its formation, its config and its scripts. Keys are Heroku's and
 //! Dokku's; comments and trailing commas are allowed.
 //!
 //! A key that is not used is named in [`AppJson::ignored`] and shown to the pusher; a key whose absence
@@ -6,6 +6,7 @@
 
 mod checks;
 mod cron;
+mod env;
 mod read;
 
 use std::collections::BTreeMap;
@@ -37,8 +38,28 @@ pub struct AppJson {
     pub build_args: Vec<String>,
     /// What is done at set times.
     pub cron: Vec<CronTask>,
+    /// The variables that the app needs.
+    pub env: BTreeMap<String, EnvAsked>,
     /// Keys that stand in the file and have no effect, as paths: `formation.web.size`.
     pub ignored: Vec<String>,
+}
+
+/// A variable of `env`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvAsked {
+    /// Whether the app cannot run without it; so unless the file says otherwise.
+    pub is_required: bool,
+    /// Its value at the first deployment, where nobody has set one.
+    pub default: Option<EnvDefault>,
+}
+
+/// Where the first value of a variable comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvDefault {
+    /// It stands in the file.
+    Value(String),
+    /// `generator: secret`: it is random, and another one for every app.
+    Secret,
 }
 
 /// Keys that describe the app to people and need no effect.
@@ -71,6 +92,7 @@ fn parse_text(text: &[u8]) -> Result<AppJson, String> {
             "formation" => app.formation = read_formation(&entry, &mut app.ignored)?,
             "scripts" => app.predeploy = read_scripts(&entry, &mut app.ignored)?,
             "cron" => app.cron = cron::read(&entry, &mut app.ignored)?,
+            "env" => app.env = env::read(&entry, &mut app.ignored)?,
             "autostack" => read_autostack(&entry, &mut app)?,
             key if DESCRIPTIVE.contains(&key) => {}
             _ => app.ignored.push(entry.path().to_owned()),

@@ -17,6 +17,8 @@ pub enum FailureKind {
     BadSource,
     /// A file that the app brings (Procfile, app.json) does not parse.
     BadAppFile,
+    /// Config is not set that the app requires.
+    MissingConfig,
     /// No recipe knows this kind of app.
     NoRecipe,
     /// A program that the recipe needs is not installed on the host.

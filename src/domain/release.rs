@@ -114,6 +114,29 @@ impl fmt::Display for ReleaseSource {
     }
 }
 
+/// Names of variables that a release brings to the config of its app when it goes live. Their values stand in the config
+/// of the release.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigBrought {
+    /// Set by whoever pushed it, whatever the app had before.
+    pub set: Vec<String>,
+    /// Made because the app asks for them; what was set meanwhile stays.
+    pub filled: Vec<String>,
+}
+
+impl ConfigBrought {
+    /// Whether it brings nothing.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.filled.is_empty()
+    }
+
+    /// Every name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.set.iter().chain(&self.filled).map(String::as_str)
+    }
+}
+
 /// The record of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
@@ -135,6 +158,9 @@ pub struct Release {
     /// What it has done at set times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cron: Vec<CronTask>,
+    /// Which of its config becomes the app's own when it goes live.
+    #[serde(default, skip_serializing_if = "ConfigBrought::is_empty")]
+    pub brings: ConfigBrought,
     /// The variable in which its instances find their commit; `None` for the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rev_env_var: Option<String>,

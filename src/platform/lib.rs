@@ -22,6 +22,7 @@
 //! | [`domains`], [`traffic`] | where apps are reached, and what the proxy does before it asks them |
 //! | [`certs`] | their certificates |
 //! | [`push`] | one `git push` from its first byte to its end, and the two hooks in between |
+//! | `push_options` | what a pusher says beside the commits |
 //! | [`screen`] | where the lines of a push go |
 //! | [`fetch`] | `git clone` and `git fetch` |
 //! | [`users`], [`keys`] | users, and the keys that they come with |
@@ -52,6 +53,7 @@ pub mod members;
 pub mod platform;
 pub mod processes;
 pub mod push;
+mod push_options;
 pub mod releases;
 pub mod resources;
 pub mod revoked;

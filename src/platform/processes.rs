@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use autostack_deploy::{Change, Input, Pushed, Roll};
 use autostack_domain::{
-    App, AppName, Failure, FailureKind, Formation, InstanceId, Line, ProcessType, RefName, Release,
+    App, AppName, EnvMap, Failure, FailureKind, Formation, InstanceId, Line, ProcessType, RefName, Release,
     ReleaseNumber, ReleaseSource, limits,
     permission::{Action, Actor},
 };
@@ -190,7 +190,8 @@ impl Platform {
             head.map_err(|panic| PlatformError::internal("the app's repository cannot be read", &panic))??;
         let Some(commit) = head else { return Err(not_deployed(name)) };
         self.event(actor, name, "rebuild", format!("Rebuild of {}", commit.short()));
-        let pushed = Pushed { replaces: commit.clone(), commit, git_ref, quarantine: None };
+        let pushed =
+            Pushed { replaces: commit.clone(), commit, git_ref, quarantine: None, env: EnvMap::new() };
         self.deploy(actor, name, Input::Commit(pushed), screen, gone).await
     }
 

@@ -19,7 +19,7 @@ use std::{
 
 use autostack_deploy::{Input, Job, Pushed};
 use autostack_domain::{
-    AppName, DeploymentId, Failure, FailureKind, Line, RefUpdate, Stage,
+    AppName, DeploymentId, EnvMap, Failure, FailureKind, Line, RefUpdate, Stage,
     permission::{Action, Actor, allows},
     push::{self, PushPlan},
 };
@@ -35,6 +35,7 @@ use crate::{
     error::{ErrorKind, PlatformError},
     locks::check_unlocked,
     platform::Platform,
+    push_options::{self, Obeyed},
     screen::{Screen, follow, show_all, show_refusal},
 };
 
@@ -42,8 +43,6 @@ use crate::{
 const REF_READS_MAX: usize = 10;
 /// Pause between two attempts to read a ref.
 const REF_READ_PAUSE: Duration = Duration::from_millis(500);
-/// The push option that stores without deploying.
-const NO_DEPLOY: &str = "no-deploy";
 
 /// A push under way: the door moves bytes between the client and the child, then calls [`Push::finish`].
 /// Dropping it kills the child and undoes what the push has begun.
@@ -265,10 +264,10 @@ impl Platform {
             return Err(PlatformError::new(ErrorKind::Invalid, message).into());
         }
         let mut plan = self.plan_push(state, &request.updates).await?;
-        let notes = obey_options(&request.push_options, &mut plan);
+        let Obeyed { notes, env } = push_options::obey(&request.push_options, &mut plan)?;
         self.inspect(state, request, &repository, plan.deploy.as_ref()).await?;
         let deploying = match plan.deploy {
-            Some(update) => Some(self.prepare(state, update, request, screen).await?),
+            Some(update) => Some(self.prepare(state, update, env, request, screen).await?),
             None => None,
         };
         Ok(Step::Accepted { notes, deploying })
@@ -320,10 +319,11 @@ impl Platform {
         &self,
         state: &Arc<PushState>,
         update: RefUpdate,
+        env: EnvMap,
         request: &HookRequest,
         screen: &mut impl Screen,
     ) -> Result<Deploying, Refusal> {
-        let job = self.record(state, &update, request).await?;
+        let job = self.record(state, &update, env, request).await?;
         let (deployment, log) = (job.id.clone(), job.log.clone());
         let mut reader = log.stream().reader(Offset::START);
         let ended = CancellationToken::new();
@@ -347,6 +347,7 @@ impl Platform {
         &self,
         state: &PushState,
         update: &RefUpdate,
+        env: EnvMap,
         request: &HookRequest,
     ) -> Result<Job, PlatformError> {
         let pushed = Pushed {
@@ -354,6 +355,7 @@ impl Platform {
             replaces: update.old.clone(),
             git_ref: update.name.clone(),
             quarantine: request.quarantine.clone(),
+            env,
         };
         // Whoever ends the deployment does not end the push: the pusher reads why.
         let cancel = state.cancel.child_token();
@@ -521,22 +523,6 @@ impl Drop for Guard {
             tasks.spawn("settle push", async move { platform.settle(&state).await });
         }
     }
-}
-
-/// Does what the push options ask for; a sentence for each that needs one.
-fn obey_options(options: &[String], plan: &mut PushPlan) -> Vec<String> {
-    let obey = |option: &String| {
-        if option != NO_DEPLOY {
-            return Some(format!("The push option {option:?} is not known and was ignored; {NO_DEPLOY} is."));
-        }
-        let update = plan.deploy.take()?;
-        let what = update.name.short();
-        Some(format!(
-            "Branch {what} is stored, not deployed, as you asked with {NO_DEPLOY}; \
-             its next commit is deployed (git commit --allow-empty makes one)."
-        ))
-    };
-    options.iter().filter_map(obey).collect()
 }
 
 /// Why a push is rejected.

@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, fs::File, io, time::Duration};
 use autostack_base::clock;
 use autostack_deploy::{ArchiveBytes, Input, Pushed};
 use autostack_domain::{
-    App, AppName, CommitId, Failure, FailureKind, Line, RefName, RegistryLogin, RegistryName, RemoteHost,
-    RemoteUrl, Secret, Stage, limits,
+    App, AppName, CommitId, EnvMap, Failure, FailureKind, Line, RefName, RegistryLogin, RegistryName,
+    RemoteHost, RemoteUrl, Secret, Stage, limits,
     permission::{Action, Actor, allows},
     push::DEFAULT_DEPLOY_BRANCHES,
 };
@@ -266,6 +266,7 @@ impl Platform {
             replaces: target.head.clone().unwrap_or(null),
             git_ref: target.git_ref.clone(),
             quarantine: Some(target.incoming.path().to_owned()),
+            env: EnvMap::new(),
         };
         let cancel = gone.child_token();
         let job = self.record_job(actor, name, Input::Commit(pushed), cancel.clone()).await?;

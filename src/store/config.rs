@@ -1,6 +1,6 @@
 //! Verbs of the config: the environment of an app, and what every app of the host gets beneath its own. Sealed.
 
-use autostack_domain::{AppName, EnvMap, ReleaseNumber, limits};
+use autostack_domain::{AppName, EnvMap, ReleaseNumber, limits, release::ConfigBrought};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::{
@@ -92,11 +92,7 @@ impl Store {
         release: ReleaseNumber,
         before: &EnvMap,
     ) -> Result<(), StoreError> {
-        let of_release = Belonging::ReleaseConfig(app, release);
-        let taken = match txn.open_table(RELEASE_CONFIG)?.get((app.as_str(), release.0))? {
-            Some(sealed) => self.sealer().open_env(of_release, sealed.value())?,
-            None => return Err(StoreError::not_found("release", &format!("{app} {release}"))),
-        };
+        let taken = self.config_of(txn, app, release)?;
         let mut configs = txn.open_table(CONFIG)?;
         let open = |owner: Option<&AppName>| {
             let (key, belonging) = place(owner);
@@ -116,6 +112,50 @@ impl Store {
         let (key, belonging) = place(Some(app));
         configs.insert(key, self.sealer().seal_env(belonging, &own)?.as_slice())?;
         Ok(())
+    }
+
+    /// Sets what a release brings in the app's own config.
+    pub(crate) fn bring_config_of(
+        &self,
+        txn: &WriteTransaction,
+        app: &AppName,
+        release: ReleaseNumber,
+        brings: &ConfigBrought,
+    ) -> Result<(), StoreError> {
+        let brought = self.config_of(txn, app, release)?;
+        let (key, belonging) = place(Some(app));
+        let mut configs = txn.open_table(CONFIG)?;
+        let mut own = match configs.get(key)? {
+            Some(sealed) => self.sealer().open_env(belonging, sealed.value())?,
+            None => EnvMap::new(),
+        };
+        let filled: Vec<_> = brings.filled.iter().filter(|name| own.get(name).is_none()).collect();
+        let mut env = EnvMap::new();
+        for name in brings.set.iter().chain(filled) {
+            if let Some(value) = brought.get(name) {
+                env.set(name, value).map_err(|invalid| StoreError::Conflict {
+                    what: "config",
+                    name: app.to_string(),
+                    why: invalid.to_string(),
+                })?;
+            }
+        }
+        own.extend(&env);
+        configs.insert(key, self.sealer().seal_env(belonging, &own)?.as_slice())?;
+        Ok(())
+    }
+
+    fn config_of(
+        &self,
+        txn: &WriteTransaction,
+        app: &AppName,
+        release: ReleaseNumber,
+    ) -> Result<EnvMap, StoreError> {
+        let of_release = Belonging::ReleaseConfig(app, release);
+        match txn.open_table(RELEASE_CONFIG)?.get((app.as_str(), release.0))? {
+            Some(sealed) => self.sealer().open_env(of_release, sealed.value()),
+            None => Err(StoreError::not_found("release", &format!("{app} {release}"))),
+        }
     }
 
     /// Sets the whole config of an app.

@@ -13,7 +13,7 @@ use autostack_domain::{
     StageRecord, UnixMillis, User,
     health::{CheckKind, HealthCheck, Probe},
     permission::Role,
-    release::{LaunchEnv, StaticSite},
+    release::{ConfigBrought, LaunchEnv, StaticSite},
 };
 
 use crate::{
@@ -127,6 +127,7 @@ fn golden_release() {
     let plain = release("shop", 1, 1);
     let site = |not_found: Option<&str>, single_page| Release {
         cron: Vec::new(),
+        brings: ConfigBrought::default(),
         rev_env_var: None,
         artifact: Artifact::Directory {
             built_by: plain.deployment.clone(),
@@ -147,6 +148,7 @@ fn golden_release() {
     let digest = format!("sha256:{}", "3f9c2a1b".repeat(8));
     let image = Release {
         cron: Vec::new(),
+        brings: ConfigBrought::default(),
         rev_env_var: None,
         artifact: Artifact::Image {
             built_by: plain.deployment.clone(),

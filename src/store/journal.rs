@@ -99,6 +99,10 @@ impl Store {
             if let Some(before) = brings.config_since {
                 self.take_config_of(txn, name, number, before)?;
             }
+            let release = RELEASES.write(txn)?.get((name.as_str(), number.0))?;
+            if let Some(Release { brings, .. }) = release.filter(|release| !release.brings.is_empty()) {
+                self.bring_config_of(txn, name, number, &brings)?;
+            }
             APPS.write(txn)?.put(name.as_str(), &app)?;
             let mut after = before.clone();
             after.state = DeploymentState::Success;

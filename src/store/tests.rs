@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use autostack_domain::{
     App, AppName, Deployment, DeploymentId, DeploymentState, EnvMap, Failure, FailureKind, RegistryLogin,
     Release, ReleaseNumber, ReleaseSource, Source, SshKeyRecord, Stage, StageRecord, UnixMillis, User,
-    UserId, limits, permission::Role,
+    UserId, limits, permission::Role, release::ConfigBrought,
 };
 
 use crate::{GoingLive, Store, StoreError};
@@ -106,6 +106,7 @@ pub(crate) fn release(app: &str, number: u32, deployment: u32) -> Release {
     });
     Release {
         cron: Vec::new(),
+        brings: ConfigBrought::default(),
         rev_env_var: None,
         app: app_name(app),
         number: ReleaseNumber(number),

@@ -129,13 +129,13 @@ fn sites_are_found_where_generators_and_hosts_put_them() {
 
 #[test]
 fn what_is_not_used_is_said() {
-    let app_json = r#"{"cron": [], "healthchecks": {"worker": [{"listening": true}]}}"#;
+    let app_json = r#"{"addons": [], "healthchecks": {"worker": [{"listening": true}]}}"#;
     let plan = plan_of_tree(&[("Procfile", "web: ./x\n"), ("app.json", app_json), ("mix.exs", "")]);
     assert_eq!(
         plan.warnings,
         [
             "mix.exs found, but there is no recipe for Elixir: nothing is installed from it",
-            "app.json: not used by this version: cron",
+            "app.json: not used by this version: addons",
             "app.json: no such process type: healthchecks.worker",
         ]
     );

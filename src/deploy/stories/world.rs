@@ -20,7 +20,10 @@ use autostack_builder::Builder;
 use autostack_domain::{
     App, AppName, Artifact, By, Deployment, DeploymentId, DeploymentState, EngineHost, EnvMap, Exit, Failure,
     Formation, ImageReference, InstanceId, InstanceSpec, ProcessType, Program, Release, ReleaseNumber,
-    ReleaseSource, Source, UnixMillis, release::LaunchEnv, resources::InstanceLimits, route::Target,
+    ReleaseSource, Source, UnixMillis,
+    release::{ConfigBrought, LaunchEnv},
+    resources::InstanceLimits,
+    route::Target,
 };
 use autostack_engine::EngineError;
 use autostack_git::Repositories;
@@ -192,6 +195,7 @@ impl World {
             formation: Formation([(web, 1)].into()),
             checks: Default::default(),
             cron: Vec::new(),
+            brings: ConfigBrought::default(),
             rev_env_var: None,
             description: String::new(),
             again: None,
