@@ -77,11 +77,11 @@ fn a_push_sets_config_when_and_only_when_it_goes_live() {
     assert!(events.contains("config:set") && events.contains("set A, B"), "{events}");
     assert!(!events.contains("one two"), "{events}");
 
-    let before = world.settled("shop");
+    let head = world.head("shop");
     repo.write("more", "1").commit();
     repo.push_with("shop", &["--push-option=env=1A=x"], &refs).rejected(&["1A", "env=NAME=VALUE"]);
     repo.push_with("shop", &["--push-option=env=A"], &refs).rejected(&["needs a name and a value"]);
-    world.assert_untouched(&before);
+    assert_eq!((world.head("shop"), environment(&world)), (head, found));
 
     // A push that fails sets nothing; one that is stored says so.
     let procfile = "web: exit 3\n";
