@@ -55,22 +55,39 @@ impl Parts {
         target: Target,
         dynos: BTreeMap<SocketAddr, String>,
     ) -> Retired {
-        let (addresses, rules) = match self.reached(app) {
-            Ok(reached) => reached,
-            Err(error) => {
-                tracing::error!(%app, %error, "how an app is reached cannot be read; what is published stays");
-                let published = self.proxy.routes().into_iter().find(|route| route.app == *app);
-                published.map(|route| (route.addresses, route.rules)).unwrap_or_default()
-            }
-        };
-        self.proxy.publish(AppRoute { app: app.clone(), addresses, target, dynos, rules })
+        let reached = self.reached(app).unwrap_or_else(|error| {
+            tracing::error!(%app, %error, "how an app is reached cannot be read; what is published stays");
+            Reached::default()
+        });
+        let (addresses, rules) = reached.as_recorded.unwrap_or_else(|| {
+            let published = self.proxy.routes().into_iter().find(|route| route.app == *app);
+            published.map(|route| (route.addresses, route.rules)).unwrap_or_default()
+        });
+        let route = AppRoute { app: app.clone(), addresses, target, dynos, rules };
+        match &reached.was {
+            Some(old) => self.proxy.publish_in_place_of(route, old),
+            None => self.proxy.publish(route),
+        }
     }
 
-    fn reached(&self, app: &AppName) -> Result<(Vec<Address>, Rules), StoreError> {
-        let Some(record) = self.store.app(app)? else { return Ok((Vec::new(), Rules::default())) };
-        let traffic = record.settings.traffic;
-        Ok((traffic.published(app, &self.global_domains()), traffic.rules))
+    fn reached(&self, app: &AppName) -> Result<Reached, StoreError> {
+        let was =
+            self.store.unfinished_renames()?.into_iter().find(|(_, new)| new == app).map(|(old, _)| old);
+        let as_recorded = self.store.app(app)?.map(|record| {
+            let traffic = record.settings.traffic;
+            (traffic.published(app, &self.global_domains()), traffic.rules)
+        });
+        Ok(Reached { as_recorded, was })
     }
+}
+
+/// What is recorded of how an app is reached.
+#[derive(Default)]
+struct Reached {
+    /// Its addresses and rules; `None` for one that has got another name and goes on until its instances are replaced.
+    as_recorded: Option<(Vec<Address>, Rules)>,
+    /// The name that it had, while it gets another.
+    was: Option<AppName>,
 }
 
 /// One that can be opened as it is comes before one that stands for many.

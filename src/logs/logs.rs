@@ -149,19 +149,27 @@ impl Logs {
         self.remove(&self.folder(APPS).join(app.as_str())).and(access)
     }
 
-    /// Moves the log of an app to another name, over what stands there. Whoever holds it goes on reading and writing.
+    /// Moves the log of an app and its access log to another name, over what stands there. Whoever holds one goes on
+    /// reading and writing.
     ///
     /// # Errors
-    /// When the folder cannot be moved; then it stands where it was.
+    /// When a folder cannot be moved; then it stands where it was.
     pub fn rename_app(&self, old: &AppName, new: &AppName) -> Result<(), LogError> {
         self.remove_app(new)?;
-        let (from, to) = (self.folder(APPS).join(old.as_str()), self.folder(APPS).join(new.as_str()));
-        let mut streams = self.lock_streams();
-        match streams.open.get(&from).and_then(Weak::upgrade) {
-            Some(stream) => stream.move_to(&to)?,
-            None => rename_folder(&from, &to)?,
+        for folder in [ACCESS, APPS] {
+            let folder = self.folder(folder);
+            self.rename(&folder.join(old.as_str()), folder.join(new.as_str()))?;
         }
-        if let Some(stream) = streams.open.remove(&from) {
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: PathBuf) -> Result<(), LogError> {
+        let mut streams = self.lock_streams();
+        match streams.open.get(from).and_then(Weak::upgrade) {
+            Some(stream) => stream.move_to(&to)?,
+            None => rename_folder(from, &to)?,
+        }
+        if let Some(stream) = streams.open.remove(from) {
             streams.open.insert(to, stream);
         }
         Ok(())

@@ -122,6 +122,17 @@ impl Platform {
         }
     }
 
+    /// Refuses who may not do that with an app, before anything is read for them.
+    pub async fn check_right(
+        &self,
+        actor: &Actor,
+        name: &AppName,
+        action: Action,
+        what: &str,
+    ) -> Result<(), PlatformError> {
+        self.app_for(actor, name, action, what).await.map(drop)
+    }
+
     /// An app and the actor's role on it.
     pub(crate) async fn find(
         &self,

@@ -2,7 +2,7 @@
 //! are ready; then the old name is nobody's.
 
 use autostack_domain::{
-    AppName, Failure, Line,
+    App, AppName, Failure, Line,
     permission::{Action, Actor, allows},
 };
 use autostack_store::{Store, StoreError};
@@ -31,6 +31,7 @@ impl Platform {
             return Err(PlatformError::denied(new, "create"));
         }
         check_unlocked(&app)?;
+        self.check_hosts(&app, new)?;
         self.check_space()?;
         let _turn = self.0.creating.lock().await;
         self.0.leaving.check(new)?;
@@ -86,6 +87,21 @@ impl Platform {
             let _gone = screen.show(Line::trouble(failure.cause)).await;
         }
         Ok(())
+    }
+
+    /// Refuses while the app claims hosts that go with the old name.
+    fn check_hosts(&self, app: &App, new: &AppName) -> Result<(), PlatformError> {
+        let names = self.host_names();
+        let claims = app.settings.traffic.claims();
+        let Some((claim, why)) =
+            claims.filter_map(|claim| names.refusal(new, &claim.host).map(|why| (claim, why))).next()
+        else {
+            return Ok(());
+        };
+        let (name, is_own) = (&app.name, app.settings.traffic.own.contains(&claim));
+        let take_away = if is_own { "domains:remove" } else { "redirect:unset" };
+        Err(PlatformError::new(ErrorKind::Conflict, format!("{claim} cannot go along: {why}"))
+            .hint(format!("{take_away} {name} {claim}")))
     }
 
     async fn record_rename(&self, old: &AppName, new: &AppName) -> Result<(), PlatformError> {

@@ -69,6 +69,12 @@ impl Proxy {
         self.publish_all(vec![route])
     }
 
+    /// [`Proxy::publish`] for an app that is `old` under another name: addresses that both have lead to the new one from
+    /// now on. What is `old`'s alone stays, until that is withdrawn.
+    pub fn publish_in_place_of(&self, route: AppRoute, old: &AppName) -> Retired {
+        self.change(|table| table.with_in_place_of(route, old))
+    }
+
     /// [`Proxy::publish`] for several apps in one swap: no request sees some of them old and some new.
     pub fn publish_all(&self, routes: Vec<AppRoute>) -> Retired {
         self.change(|table| {

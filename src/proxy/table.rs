@@ -206,6 +206,26 @@ impl RouteTable {
         (table, replaced)
     }
 
+    /// As [`RouteTable::with`], for an app that was `old` before: addresses that the two share lead to `given` from
+    /// now on. What `old` has beside them stays.
+    pub(crate) fn with_in_place_of(&self, given: AppRoute, old: &AppName) -> (RouteTable, Replaced) {
+        let Some(route) = self.apps.get(old) else { return self.with(given) };
+        let is_shared = |address: &Address| given.addresses.iter().any(|taken| taken.is_same_place(address));
+        let (shared, left): (Vec<_>, Vec<_>) = route.addresses.iter().cloned().partition(is_shared);
+        let left = Arc::new(Route {
+            app: Arc::clone(&route.app),
+            addresses: left,
+            target: route.target.again(),
+            rules: route.rules.clone(),
+        });
+        let mut table = self.clone();
+        for address in &shared {
+            table.directory.remove(address);
+        }
+        table.apps.insert(old.clone(), left);
+        table.with(given)
+    }
+
     fn is_free(&self, address: &Address) -> bool {
         !self.apps.values().any(|route| route.addresses.iter().any(|known| known.is_same_place(address)))
     }
@@ -224,6 +244,25 @@ impl RouteTable {
             table.directory.remove(address);
         }
         (table, old)
+    }
+}
+
+impl Answerer {
+    /// The same, for another route.
+    fn again(&self) -> Answerer {
+        match self {
+            Answerer::Endpoints { all, next } => {
+                Answerer::Endpoints { all: all.clone(), next: AtomicUsize::new(next.load(Ordering::Relaxed)) }
+            }
+            Answerer::Function { all, next, function } => Answerer::Function {
+                all: all.clone(),
+                next: AtomicUsize::new(next.load(Ordering::Relaxed)),
+                function: Arc::clone(function),
+            },
+            Answerer::Files { site, in_flight } => {
+                Answerer::Files { site: Arc::clone(site), in_flight: Arc::clone(in_flight) }
+            }
+        }
     }
 }
 
@@ -405,6 +444,29 @@ mod tests {
             claim.endpoint()
         ));
         assert_eq!(two.routes(), [route("a", &[1, 3])]);
+    }
+
+    #[test]
+    fn who_comes_in_place_of_another_gets_what_both_have() {
+        let own: Address = "example.test".parse().unwrap();
+        let named = |app: &str, port| {
+            let mut route = route(app, &[port]);
+            route.addresses.push(own.clone());
+            route
+        };
+        let shop = "shop".parse().unwrap();
+        let (one, _) = RouteTable::default().with(named("shop", 1));
+        let (refused, _) = one.with(named("mall", 2));
+        assert_eq!(claimed_port(&refused, "example.test"), 1, "nobody else gets it");
+        let (two, replaced) = one.with_in_place_of(named("mall", 2), &shop);
+        assert!(replaced.retire().endpoints.is_empty(), "the old one goes on");
+        assert_eq!(claimed_port(&two, "example.test"), 2);
+        assert_eq!((claimed_port(&two, "shop.localhost"), claimed_port(&two, "mall.localhost")), (1, 2));
+        let (three, _) = two.without(&shop);
+        assert_eq!(claimed_port(&three, "example.test"), 2);
+        assert!(matches!(three.claim(at("shop.localhost"), &[]), Claimed::NoApp));
+        let (four, _) = three.with_in_place_of(named("mall", 3), &shop);
+        assert_eq!(claimed_port(&four, "example.test"), 3);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `apps:*`: an app is made, named, locked, reported on and removed.
 
-use crate::world::{World, apps};
+use crate::world::{World, apps, http_get, wait};
 
 #[test]
 fn apps_are_listed_and_reported_in_the_shapes_that_scripts_expect() {
@@ -171,6 +171,63 @@ fn a_renamed_app_takes_everything_along_and_loses_no_request() {
         (world.get("mall", "/").body.as_str(), world.get("shop", "/").body.as_str()),
         ("mall", "shop")
     );
+}
+
+#[test]
+fn a_renamed_app_keeps_its_domains_all_the_while() {
+    let world = World::new();
+    let ada = world.person("ada");
+    ada.app_of(apps::node_with("response.end(process.env.APP_NAME);")).push("shop").accepted();
+    ada.ssh(&["domains:add", "shop", "example.test", "*.wild.test", "www.shop.localhost"]).ok();
+    ada.ssh(&["redirect:set", "shop", "old.test", "example.test"]).ok();
+    ada.ssh(&["certs:generate", "shop", "example.test"]).ok();
+    let key = ada.ssh(&["certs:show", "shop", "key"]).ok();
+    let get = |host: &str, path: &str| http_get(world.http(), host, path, &[]).map(|answer| answer.status);
+    assert_eq!(get("example.test", "/needle").unwrap(), 200);
+    wait::soon("the request to be in the access log", || {
+        ada.ssh(&["access-logs", "shop"]).ok().contains("/needle").then_some(())
+    });
+
+    // What goes with the old name cannot go with the new one.
+    let refused = ada.ssh(&["apps:rename", "shop", "mall"]);
+    assert_eq!(refused.code, Some(1), "{refused}");
+    assert!(refused.stderr.contains("domains:remove shop www.shop.localhost"), "{refused}");
+    ada.ssh(&["domains:remove", "shop", "www.shop.localhost"]).ok();
+
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let (lost, count) = std::thread::scope(|scope| {
+        let visitor = scope.spawn(|| {
+            let (mut lost, mut count) = (Vec::new(), 0);
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                for (host, wanted) in [("example.test", 200), ("a.wild.test", 200), ("old.test", 301)] {
+                    let status = get(host, "/").unwrap_or(0);
+                    count += 1;
+                    if status != wanted {
+                        lost.push((host, status));
+                    }
+                }
+            }
+            (lost, count)
+        });
+        let renamed = ada.ssh(&["apps:rename", "shop", "mall"]);
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        renamed.ok();
+        visitor.join().unwrap()
+    });
+    assert!(lost.is_empty() && count > 0, "{lost:?} of {count}");
+    let is_mall = || {
+        for host in ["example.test", "a.wild.test", "mall.localhost"] {
+            let answer = http_get(world.http(), host, "/", &[]).unwrap();
+            assert_eq!((answer.status, answer.body.as_str()), (200, "mall"), "{host}");
+        }
+        assert_eq!((get("old.test", "/").unwrap(), get("shop.localhost", "/").unwrap()), (301, 404));
+    };
+    is_mall();
+    assert_eq!(ada.ssh(&["certs:show", "mall", "key"]).ok(), key, "the certificate has come along");
+    assert!(ada.ssh(&["access-logs", "mall"]).ok().contains("/needle"), "and the access log");
+    assert!(!world.data_dir().join("logs/access/shop").exists());
+    world.kill9_and_restart();
+    is_mall();
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn a_rollback_brings_code_and_config_back_and_a_second_one_undoes_it() {
     let refused = ada.ssh(&["rollback", "shop"]);
     assert!(refused.code == Some(1) && refused.stderr.contains("no release before v1"), "{refused}");
 
-    ada.ssh(&["config:set", "--no-restart", "shop", "GREETING=good day", "EXTRA=1"]).ok();
+    ada.ssh(&["config:set", "--no-restart", "shop", "'GREETING=good day'", "EXTRA=1"]).ok();
     for (name, text) in speaking("second") {
         repo.write(name, &text);
     }

@@ -45,7 +45,7 @@ const USES: &str = "
     builder-dockerfile:report shop
     builder-dockerfile:set shop dockerfile-path Dockerfile
     builder:report shop
-    builder:set shop build-dir .
+    builder:set shop build-dir src
     buildpacks:add shop heroku/nodejs
     buildpacks:clear shop
     buildpacks:list shop
@@ -199,7 +199,8 @@ fn uses(text: &'static str) -> BTreeMap<&'static str, Vec<&'static str>> {
 }
 
 fn is_refused(output: &Output) -> bool {
-    output.code == Some(1) && output.stderr.contains("may not")
+    let says_so = output.stderr.contains("may not") || output.stderr.contains("nly an admin may");
+    output.code == Some(1) && says_so
 }
 
 #[test]

@@ -113,8 +113,9 @@ const RENAME: Command = Command {
     arguments: "APP NEW_NAME",
     summary: "give an app another name",
     details: &[
-        "Everything of it moves along. Instances that know the new name start beside the others, which answer until",
-        "then; afterwards the old name is free. Remotes of git keep the old one: git remote set-url.",
+        "Everything of it moves along: domains of its own, certificate, logs. Instances that know the new name start",
+        "beside the others, which answer until then; afterwards the old name is free. Remotes of git keep the old one:",
+        "git remote set-url.",
     ],
     options: &[],
     needs: Needs::App(Action::DestroyApp),

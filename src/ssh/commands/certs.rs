@@ -88,7 +88,8 @@ async fn add(mut invocation: Invocation, replaces: bool) -> Result<(), Refusal> 
         return Err(invocation.usage("Files of yours are not on this host: send them on standard input."));
     }
     // Who may not know the app learns nothing, and sends nothing for nobody.
-    invocation.platform.certificate(&invocation.actor, &app).await?;
+    let what = "change the certificate of";
+    invocation.platform.check_right(&invocation.actor, &app, Action::Operate, what).await?;
     let sent = sent(&mut invocation).await?;
     let pem = CertificatePem::sort(&text_of(&sent)?)?;
     let view = invocation.platform.set_certificate(&invocation.actor, &app, pem, replaces).await?;

@@ -161,7 +161,8 @@ async fn ports_fixed(mut invocation: Invocation) -> Result<(), Refusal> {
     let app = invocation.app()?;
     let _mappings = invocation.rest();
     invocation.end()?;
-    let _may_see = invocation.platform.reached(&invocation.actor, &app).await?;
+    let what = "change the ports of";
+    invocation.platform.check_right(&invocation.actor, &app, Action::Operate, what).await?;
     let port = invocation.platform.http_port();
     Err(Refusal::Said {
         lines: vec![
