@@ -224,7 +224,10 @@ fn a_renamed_app_keeps_its_domains_all_the_while() {
     };
     is_mall();
     assert_eq!(ada.ssh(&["certs:show", "mall", "key"]).ok(), key, "the certificate has come along");
-    assert!(ada.ssh(&["access-logs", "mall"]).ok().contains("/needle"), "and the access log");
+    assert!(
+        ada.ssh(&["access-logs", "mall", "-n", "1000000"]).ok().contains("/needle"),
+        "and the access log"
+    );
     assert!(!world.data_dir().join("logs/access/shop").exists());
     world.kill9_and_restart();
     is_mall();
