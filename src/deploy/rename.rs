@@ -33,6 +33,20 @@ impl Deployer {
         Ok(())
     }
 
+    /// Makes the artifact of one release known under the name of another app, likewise.
+    pub async fn share_artifact(&self, release: &Release, with: &AppName) -> Result<(), Failure> {
+        let (parts, id) = (&self.parts, release.artifact.built_by());
+        remove_dir(&parts.artifacts_dir().join(with.as_str())).await;
+        let (from, to) = (parts.artifact_dir(&release.app, id), parts.artifact_dir(with, id));
+        let link = move || if from.is_dir() { link_tree(&from, &to) } else { Ok(()) };
+        match parts.tasks.blocking("link artifact", link).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(not_shared(&error)),
+            Err(panic) => return Err(not_shared(&panic)),
+        }
+        name_image(parts, release, with).await.map_err(|error| not_shared(error.as_ref()))
+    }
+
     /// Moves code, logs and caches.
     pub async fn move_files(&self, old: &AppName, new: &AppName) -> Result<(), Failure> {
         let (repositories, logs, builder) =
@@ -134,7 +148,7 @@ fn not_moved(error: &(dyn std::error::Error + 'static)) -> Failure {
 }
 
 fn failed(what: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
-    tracing::error!(error = error_chain(error), "an app cannot be renamed: {what}");
+    tracing::error!(error = error_chain(error), "an app cannot be renamed or cloned: {what}");
     Failure::new(Stage::Switch, FailureKind::Internal, what).hint("look at the agent's log on the host")
 }
 

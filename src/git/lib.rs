@@ -28,6 +28,7 @@
 //! to the runtime's pool for blocking calls, each call short and with an end of its own.
 
 pub mod archive;
+pub mod copy;
 pub mod exec;
 pub mod gc;
 pub mod hooks;

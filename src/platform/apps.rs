@@ -208,7 +208,7 @@ impl Platform {
     }
 
     /// Removes code, logs and caches that stand under a name.
-    async fn remove_files(
+    pub(crate) async fn remove_files(
         &self,
         name: &AppName,
         deployments: Vec<DeploymentId>,

@@ -40,6 +40,7 @@ pub mod apps;
 pub mod builds;
 pub mod certs;
 pub mod checks;
+pub mod clone;
 pub mod config;
 pub mod deployments;
 pub mod domains;

@@ -3,7 +3,7 @@
 //!
 //! A table with an app in its key belongs into [`Store::rename_app`] and into [`Store::destroy_app`].
 
-use autostack_domain::{App, AppName, ReleaseNumber};
+use autostack_domain::{App, AppName, Release, ReleaseNumber};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
         RENAMES,
     },
 };
+
+/// The number of a twin's first release.
+const FIRST: ReleaseNumber = ReleaseNumber(1);
 
 /// A value as it stands under the old name, and what it belongs to, becomes what stands under the new one.
 type Moved = Result<Vec<u8>, StoreError>;
@@ -75,15 +78,22 @@ impl Store {
         })
     }
 
-    /// Records a new app that has the config, and the logins at registries, of another one.
+    /// Records a new app that has the config, and the logins at registries, of another one, and as its first release
+    /// that one of the other's. Its artifact has to stand under the new name already.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] if its name is taken.
-    pub fn create_twin(&self, of: &AppName, app: &App) -> Result<(), StoreError> {
+    /// [`StoreError::Exists`] if its name is taken; [`StoreError::NotFound`] if the release is not there any more.
+    pub fn create_twin(&self, of: &AppName, app: &App, live: Option<&Release>) -> Result<(), StoreError> {
         self.write(|txn| {
             apps::get(txn, of)?;
             check_free(txn, &app.name)?;
-            APPS.write(txn)?.put(app.name.as_str(), app)?;
+            let mut app = app.clone();
+            if let Some(release) = live {
+                app.current_release = Some(FIRST);
+                app.last_release = FIRST.0;
+                self.copy_release(txn, of, &app.name, release)?;
+            }
+            APPS.write(txn)?.put(app.name.as_str(), &app)?;
             let mut configs = txn.open_table(CONFIG)?;
             let sealed = configs.get(of.as_str())?.map(|sealed| sealed.value().to_vec());
             if let Some(sealed) = sealed {
@@ -155,6 +165,24 @@ impl Store {
 
     fn reseal_release(&self, old: &AppName, new: &AppName, number: ReleaseNumber, sealed: &[u8]) -> Moved {
         self.reseal(Belonging::ReleaseConfig(old, number), Belonging::ReleaseConfig(new, number), sealed)
+    }
+
+    /// The release of one app as the first one of another.
+    fn copy_release(
+        &self,
+        txn: &WriteTransaction,
+        of: &AppName,
+        to: &AppName,
+        release: &Release,
+    ) -> Result<(), StoreError> {
+        let mut configs = txn.open_table(RELEASE_CONFIG)?;
+        let sealed = configs.get((of.as_str(), release.number.0))?.map(|sealed| sealed.value().to_vec());
+        let sealed = sealed.ok_or_else(|| StoreError::not_found("release", &release.number))?;
+        let (from, into) =
+            (Belonging::ReleaseConfig(of, release.number), Belonging::ReleaseConfig(to, FIRST));
+        configs.insert((to.as_str(), FIRST.0), self.reseal(from, into, &sealed)?.as_slice())?;
+        let first = Release { app: to.clone(), number: FIRST, again: None, ..release.clone() };
+        RELEASES.write(txn)?.put((to.as_str(), FIRST.0), &first)
     }
 
     fn reseal(&self, from: Belonging<'_>, to: Belonging<'_>, sealed: &[u8]) -> Moved {

@@ -90,14 +90,27 @@ fn a_renaming_that_cannot_be_changes_nothing() {
 fn a_twin_has_the_config_and_logins_but_neither_releases_nor_members() {
     let (_home, store) = two_shops();
     let (shop, twin) = (app_name("shop"), app_name("twin"));
-    store.create_twin(&shop, &app("twin")).unwrap();
+    store.create_twin(&shop, &app("twin"), None).unwrap();
     assert_eq!(store.config(&twin).unwrap(), env(&[("A", "shop")]));
     assert_eq!(store.registry_logins(Some(&twin)).unwrap(), [login()]);
     assert_eq!(store.releases(&twin).unwrap(), []);
     assert_eq!(store.role(&twin, &bob().id).unwrap(), None);
     assert_eq!(store.config(&shop).unwrap(), env(&[("A", "shop")]), "its own stays");
-    assert!(matches!(store.create_twin(&shop, &app("shop-2")), Err(StoreError::Exists { .. })));
-    assert!(matches!(store.create_twin(&app_name("none"), &app("x")), Err(StoreError::NotFound { .. })));
+    let mut live = store.release(&shop, ReleaseNumber(1)).unwrap().unwrap();
+    let third = app_name("third");
+    store.create_twin(&shop, &app("third"), Some(&live)).unwrap();
+    assert_eq!(store.app(&third).unwrap().unwrap().current_release, Some(ReleaseNumber(1)));
+    assert_eq!(store.release_config(&third, ReleaseNumber(1)).unwrap(), env(&[("A", "1")]));
+    assert_eq!(store.next_release_number(&third).unwrap(), ReleaseNumber(2));
+    live.number = ReleaseNumber(7);
+    let gone = store.create_twin(&shop, &app("fourth"), Some(&live));
+    assert!(matches!(gone, Err(StoreError::NotFound { .. })), "{gone:?}");
+    assert_eq!(store.app(&app_name("fourth")).unwrap(), None);
+    assert!(matches!(store.create_twin(&shop, &app("shop-2"), None), Err(StoreError::Exists { .. })));
+    assert!(matches!(
+        store.create_twin(&app_name("none"), &app("x"), None),
+        Err(StoreError::NotFound { .. })
+    ));
 }
 
 #[test]

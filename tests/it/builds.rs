@@ -134,7 +134,10 @@ fn a_first_build_that_is_cancelled_leaves_the_app_and_its_log() {
 fn builds_are_the_business_of_those_who_may_see_the_app() {
     let world = World::new();
     let (ada, eve) = (world.developer("ada"), world.person("eve"));
+    let (vic, dee) = (world.person("vic"), world.person("dee"));
     ada.app_of(apps::node("web")).push("shop").accepted();
+    ada.ssh(&["access:add", "shop", "vic", "viewer"]).ok();
+    ada.ssh(&["access:add", "shop", "dee", "deployer"]).ok();
     let id = list(&ada)[0]["id"].as_str().unwrap().to_owned();
     let refused = [
         &["builds:list", "shop"][..],
@@ -151,6 +154,15 @@ fn builds_are_the_business_of_those_who_may_see_the_app() {
         assert!(output.stdout.is_empty() && !output.stderr.contains("may not"), "{output}");
     }
     assert_eq!(eve.ssh(&["builds:list", "--format", "json"]).ok(), "[]\n");
+    // A viewer looks; only who may push ends a build.
+    for member in [&vic, &dee] {
+        assert_eq!(list(member)[0]["id"], id.as_str());
+        assert!(member.ssh(&["builds:output", "shop"]).ok().contains("Application deployed"));
+    }
+    let cancel = |member: &Developer<'_>| member.ssh(&["builds:cancel", "shop"]);
+    let (viewer, deployer) = (cancel(&vic), cancel(&dee));
+    assert!(viewer.code == Some(1) && viewer.stderr.contains("may not"), "{viewer}");
+    assert!(!deployer.stderr.contains("may not"), "{deployer}");
     let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
     let (other, none) = (eve.ssh(&["builds:info", &id]), eve.ssh(&["builds:info", unknown]));
     assert_eq!(

@@ -105,6 +105,15 @@ fn d3_nobody_takes_over_what_is_somebody_elses() {
         assert_eq!(eve.ssh(&["domains:add", "thief", "--", bad]).code, Some(2), "{bad}");
     }
     assert_eq!(eve.ssh(&["domains:add", "thief"]).code, Some(2));
+    // A viewer sees where it is, a deployer may say so.
+    let (vic, dee) = (world.person("vic"), world.person("dee"));
+    ada.ssh(&["access:add", "shop", "vic", "viewer"]).ok();
+    ada.ssh(&["access:add", "shop", "dee", "deployer"]).ok();
+    assert!(vic.ssh(&["domains:report", "shop"]).ok().contains("example.test"));
+    let refused = vic.ssh(&["domains:add", "shop", "vic.test"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("may not"), "{refused}");
+    dee.ssh(&["domains:add", "shop", "dee.test"]).ok();
+    dee.ssh(&["domains:remove", "shop", "dee.test"]).ok();
     // To a stranger the app is not there, whatever is asked.
     for words in [
         &["domains:add", "shop", "evil.test"][..],

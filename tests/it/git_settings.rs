@@ -6,6 +6,7 @@ use crate::world::{World, apps};
 fn the_settings_of_a_repository_take_effect() {
     let world = World::new();
     let (ada, eve) = (world.person("ada"), world.person("eve"));
+    let (vic, dee) = (world.person("vic"), world.person("dee"));
     ada.ssh(&["apps:create", "shop"]).ok();
     ada.ssh(&["git:initialize", "shop"]).ok();
     ada.ssh(&["git:set", "shop", "deploy-branch", "trunk"]).ok();
@@ -52,6 +53,9 @@ fn the_settings_of_a_repository_take_effect() {
     ] {
         assert_eq!(ada.ssh(words).code, Some(2), "{words:?}");
     }
+    ada.ssh(&["access:add", "shop", "vic", "viewer"]).ok();
+    ada.ssh(&["access:add", "shop", "dee", "deployer"]).ok();
+    assert!(vic.ssh(&["git:report", "shop"]).ok().contains("trunk"));
     for words in [
         &["git:set", "shop", "keep-git-dir", "true"][..],
         &["git:report", "shop"],
@@ -59,6 +63,11 @@ fn the_settings_of_a_repository_take_effect() {
         &["repo:gc", "shop"],
         &["repo:purge-cache", "shop"],
     ] {
+        if words[0] != "git:report" {
+            let viewer = vic.ssh(words);
+            assert!(viewer.code == Some(1) && viewer.stderr.contains("may not"), "{words:?}: {viewer}");
+        }
+        dee.ssh(words).ok();
         let stranger = eve.ssh(words);
         assert_eq!(stranger.code, Some(20), "{words:?}: {stranger}");
     }

@@ -125,7 +125,13 @@ fn a_terminal_has_colours_and_nobody_else() {
 fn what_is_not_understood_is_refused_and_strangers_see_nothing() {
     let world = World::new();
     let (ada, eve) = (world.developer("ada"), world.person("eve"));
+    let (vic, dee) = (world.person("vic"), world.person("dee"));
     ada.app_of(talkative()).push("shop").accepted();
+    ada.ssh(&["access:add", "shop", "vic", "viewer"]).ok();
+    ada.ssh(&["access:add", "shop", "dee", "deployer"]).ok();
+    for member in [&vic, &dee] {
+        assert!(member.ssh(&["logs", "shop"]).ok().contains("autostack: "), "members read along");
+    }
     let long = "a".repeat(2_000);
     for words in [
         &["--since", "yesterday"][..],

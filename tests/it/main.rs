@@ -28,6 +28,7 @@ mod certs;
 mod checks;
 /// A client of three lines of shell.
 mod client;
+mod clone;
 /// Config, byte for byte and without a lost request.
 mod config;
 /// `kill -9` of the agent.

@@ -59,7 +59,7 @@ fn a_rollback_brings_code_and_config_back_and_a_second_one_undoes_it() {
     let config: serde_json::Value =
         serde_json::from_str(&ada.ssh(&["config:show", "shop", "--format", "json"]).ok()).unwrap();
     assert_eq!(config, serde_json::json!({"GREETING": "hello"}), "the config of the app too");
-    assert_eq!(world.settled("shop").artifacts, artifacts, "nothing was built");
+    assert_eq!(world.state("shop").artifacts, artifacts, "nothing was built");
 
     let listed = versions(&ada);
     assert_eq!(listed[0], ("v3".into(), true, "Rollback to v1".into()));

@@ -7,7 +7,7 @@ use autostack_platform::AppFacts;
 use tokio::time::timeout;
 
 use crate::commands::{
-    command::{Command, FORMAT, Needs, Words},
+    command::{Command, FORMAT, Flag, Needs, Words},
     config::Told,
     invocation::Invocation,
     refusal::{EXIT_FAILED, Refusal},
@@ -18,7 +18,7 @@ use crate::commands::{
 const CONFIRM: Duration = Duration::from_secs(120);
 
 pub(crate) const COMMANDS: &[&Command] =
-    &[&CREATE, &LIST, &REPORT, &EXISTS, &SET, &LOCK, &UNLOCK, &LOCKED, &RENAME, &DESTROY, &URL];
+    &[&CREATE, &LIST, &REPORT, &EXISTS, &SET, &LOCK, &UNLOCK, &LOCKED, &RENAME, &CLONE, &DESTROY, &URL];
 
 const CREATE: Command = Command {
     name: "apps:create",
@@ -121,6 +121,29 @@ const RENAME: Command = Command {
     needs: Needs::App(Action::DestroyApp),
     words: Words::Mixed,
     run: |invocation| Box::pin(rename(invocation)),
+};
+
+const CLONE: Command = Command {
+    name: "apps:clone",
+    arguments: "OLD_APP NEW_APP [--skip-deploy] [--ignore-existing]",
+    summary: "make an app that is like another one",
+    details: &[
+        "It belongs to you, and has the code, config, settings and registry logins of the old one, but not its domains,",
+        "redirects, certificate, members, mounted storage and logs. It runs the same build at once, unless told not to;",
+        "ps:rebuild deploys it later. The old one is not touched. Tasks at set times are done in both: cron:suspend.",
+    ],
+    options: &[
+        Flag { long: "--skip-deploy", short: None, value: None, summary: "start nothing" },
+        Flag {
+            long: "--ignore-existing",
+            short: None,
+            value: None,
+            summary: "do nothing, and succeed, if you can see an app of the new name",
+        },
+    ],
+    needs: Needs::App(Action::ManageConfig),
+    words: Words::Mixed,
+    run: |invocation| Box::pin(clone(invocation)),
 };
 
 const DESTROY: Command = Command {
@@ -241,6 +264,21 @@ async fn rename(mut invocation: Invocation) -> Result<(), Refusal> {
     let mut screen = Told::new(&invocation);
     invocation.platform.rename_app(&invocation.actor, &old, &new, &mut screen).await?;
     invocation.done(format!("{old} is {new} now")).await
+}
+
+async fn clone(mut invocation: Invocation) -> Result<(), Refusal> {
+    let old = invocation.app()?;
+    let new: AppName = invocation.word("the name of the new app")?.parse()?;
+    invocation.end()?;
+    let (platform, actor) = (&invocation.platform, &invocation.actor);
+    platform.check_right(actor, &old, Action::ManageConfig, "clone").await?;
+    if invocation.has("--ignore-existing") && platform.app_facts(actor, Some(&new)).await.is_ok() {
+        return invocation.done(format!("App {new} exists already")).await;
+    }
+    invocation.step(format!("Cloning {old} to {new}")).await?;
+    let (mut screen, deploy) = (Told::new(&invocation), !invocation.has("--skip-deploy"));
+    platform.clone_app(actor, &old, &new, deploy, &mut screen, &invocation.gone).await?;
+    invocation.done(format!("{new} is a clone of {old}")).await
 }
 
 async fn destroy(mut invocation: Invocation) -> Result<(), Refusal> {
