@@ -49,8 +49,11 @@ dokku apps:exists shop
         r#"
 dokku config:set shop GREETING=again
 dokku logs shop -n 5 | grep -q .
-if dokku help ps:scale > /dev/null 2>&1; then dokku ps:scale shop web=2; fi
-if dokku help rollback > /dev/null 2>&1; then dokku rollback shop; else dokku config:set shop GREETING=hello; fi
+dokku ps:scale shop web=2
+dokku ps:scale shop | grep -q 'web.*2'
+test "$(dokku ps:report shop --ps-running)" = true
+dokku releases:list shop | grep -q v2
+dokku rollback shop
 test "$(dokku url shop)" = "$(dokku urls shop | head -n 1)"
 dokku config:export shop --format json
 "#,
