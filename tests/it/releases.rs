@@ -62,7 +62,7 @@ fn a_rollback_brings_code_and_config_back_and_a_second_one_undoes_it() {
     assert_eq!(world.state("shop").artifacts, artifacts, "nothing was built");
 
     let listed = versions(&ada);
-    assert_eq!(listed[0], ("v3".into(), true, "Rollback to v1".into()));
+    assert_eq!(listed[0], ("3".into(), true, "Rollback to v1".into()));
     assert_eq!(listed.len(), 3);
     let info = ada.ssh(&["releases:info", "shop", "v2"]).ok();
     assert!(info.contains("Config changes:") && info.contains("+EXTRA ~GREETING"), "{info}");
