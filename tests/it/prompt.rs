@@ -19,7 +19,7 @@ fn a_person_works_at_the_prompt() {
     assert!(at.shown().contains("You are"), "{}", at.shown());
     at.type_in("apps:li\t\r");
     at.wait_for("apps:list ");
-    at.wait_for("http://shop.localhost");
+    at.wait_for("My Apps\r\nshop\r\n");
     // The mistake is taken back, the app is completed.
     at.type_in("urll\u{7f} sh\t\r");
     at.wait_for("url shop");

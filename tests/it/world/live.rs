@@ -1,7 +1,7 @@
 //! A child process whose output is read while it runs. Nothing waits without a bound.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -72,9 +72,13 @@ impl Live {
         }
     }
 
-    /// Writes to its standard input.
+    /// Writes to its standard input. A program that reads no more tells by its end how it went.
+    #[track_caller]
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+        match self.stdin.as_mut().unwrap().write_all(bytes) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written.unwrap(),
+        }
     }
 
     /// Ends its standard input.

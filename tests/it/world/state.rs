@@ -5,7 +5,8 @@ use std::{
     fs,
     path::Path,
     process::Command,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{Repo, World, engine::Made, live, processes, wait};
@@ -59,19 +60,19 @@ impl World {
     /// Nothing of a failed push is left: all is as it was, within `limit`.
     #[track_caller]
     pub(crate) fn assert_nothing_left_within(&self, app: &str, before: &State, limit: Duration) {
-        let end = std::time::Instant::now() + limit;
+        let end = Instant::now() + limit;
         loop {
             let now = self.state(app);
             if now == *before {
                 return;
             }
-            if std::time::Instant::now() > end {
+            if Instant::now() > end {
                 assert_eq!(
                     now, *before,
                     "after {limit:?} something is left (left) that was not there (right)"
                 );
             }
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -101,19 +102,28 @@ impl World {
     /// Waits until only one release runs and no push is under way.
     #[track_caller]
     pub(crate) fn settled(&self, app: &str) -> State {
-        wait::soon("the old release to be gone", || {
+        let end = Instant::now() + wait::SOON;
+        loop {
             let state = self.state(app);
-            let is_calm = state.processes.values().all(|command| !command.contains("git "))
-                && state.zombies.is_empty()
-                && state.instances.len() == self.wanted_instances(app)
-                && state.ports.len() <= state.instances.len()
-                && state
-                    .made
-                    .containers
-                    .iter()
-                    .all(|it| it.state == "running" && it.release == newest(&state.made));
-            is_calm.then_some(state)
-        })
+            if self.is_calm(app, &state) {
+                return state;
+            }
+            assert!(
+                Instant::now() < end,
+                "waited {:?} for the old release to be gone: {state:#?}",
+                wait::SOON
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn is_calm(&self, app: &str, state: &State) -> bool {
+        let containers = &state.made.containers;
+        state.processes.values().all(|command| !command.contains("git "))
+            && state.zombies.is_empty()
+            && state.instances.len() == self.wanted_instances(app)
+            && state.ports.len() <= state.instances.len()
+            && containers.iter().all(|it| it.state == "running" && it.release == newest(&state.made))
     }
 
     /// How many instances the newest release of the app has, by what runs.
