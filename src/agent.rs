@@ -262,6 +262,7 @@ impl Agent {
         let recovery = deployer.recover().await?;
         tracing::info!(?recovery, "first reconcile done");
         core.spawn("engine clean-up", deployer.clone().keep_engine_clean());
+        core.spawn("cron", deployer.clone().keep_time());
 
         let access = HookAccess { socket: layout.socket(), binary: own_binary() };
         let platform = Platform::new(deployer, access, addresses);
@@ -341,6 +342,7 @@ async fn open_deployer(
         settings: handle.watch(),
         site: Site { http_port: addresses.http.port() },
         left_over: Notify::new(),
+        timetable: Notify::new(),
     }))
 }
 

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     again,
+    cron::Starting,
     launch::Launchable,
     one_off::Attended,
     owner::{Owner, Request},
@@ -62,6 +63,8 @@ pub struct Parts {
     pub site: Site,
     /// Told when the engine keeps something that could not be removed when its time had come.
     pub left_over: Notify,
+    /// Told when cron tasks may have changed: a release went live, an operator has set something.
+    pub timetable: Notify,
 }
 
 /// Where visitors reach the proxy.
@@ -265,12 +268,18 @@ pub struct Deployer {
     pub(crate) parts: Arc<Parts>,
     owners: Arc<Mutex<HashMap<AppName, mpsc::Sender<Request>>>>,
     pub(crate) attended: Arc<Attended>,
+    pub(crate) starting: Arc<Starting>,
 }
 
 impl Deployer {
     /// A deployer without owner tasks yet.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), owners: Arc::default(), attended: Arc::default() }
+        Self {
+            parts: Arc::new(parts),
+            owners: Arc::default(),
+            attended: Arc::default(),
+            starting: Arc::default(),
+        }
     }
 
     /// What it works with.
@@ -322,6 +331,7 @@ impl Deployer {
     /// in line with it. Returns when that has begun; places that are new get their instances after it. An app without an
     /// owner task runs nothing.
     pub async fn refresh(&self, app: &AppName) {
+        self.parts.timetable.notify_one();
         let Some(owner) = self.owners().get(app).cloned() else { return };
         // One that is gone has nothing to publish.
         let _gone = ask_owner(&owner, |reply| Request::Refresh { reply }).await;

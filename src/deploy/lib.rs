@@ -23,6 +23,7 @@
 //! | `route` | where an app is reached, as the proxy is told and as people are shown |
 //! | `stop` | the end of instances, also when their engine is away |
 //! | [`one_off`] | commands that run once beside the formation |
+//! | `cron`, `timetable` | what apps have done at set times |
 //! | [`plan`] | wanted and seen → keep, start, stop; pure |
 //! | `clean` | images that nothing needs any more |
 //! | `rename` | an app under another name: its files move |
@@ -43,6 +44,7 @@ mod asked;
 mod beside;
 mod check;
 mod clean;
+mod cron;
 pub mod deployer;
 mod ending;
 mod furnish;
@@ -62,6 +64,7 @@ mod source;
 mod stop;
 #[cfg(test)]
 mod stories;
+mod timetable;
 mod workspace;
 
 pub use check::Checked;

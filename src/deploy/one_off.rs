@@ -14,6 +14,7 @@ use std::{
 use autostack_base::clock;
 use autostack_domain::{
     App, AppName, EnvMap, Exit, InstanceId, InstanceSpec, LineKind, OneOff, OneOffNumber, ProcessType,
+    cron::CronMark,
 };
 use autostack_runtime::{Backend, ExecSession, Observed, RuntimeError, TerminalSize};
 use autostack_store::{Store, StoreError};
@@ -42,6 +43,8 @@ pub struct Wanted {
     pub env: EnvMap,
     /// Who wants it, as people see them.
     pub by: String,
+    /// The run of a cron task that it is, where it is one.
+    pub cron: Option<CronMark>,
 }
 
 /// Why a one-off did not start.
@@ -50,6 +53,9 @@ pub enum OneOffError {
     /// Nothing was deployed yet.
     #[error("it has no release yet")]
     NoRelease,
+    /// Its moment has had its run.
+    #[error("it has run already")]
+    RanAlready,
     /// So many run already.
     #[error("too many one-offs run already")]
     TooMany,
@@ -162,6 +168,9 @@ impl Deployer {
         match marks {
             Some(marks) => end_attended(&marks).await,
             None => {
+                if let Some(mark) = &one_off.cron {
+                    self.run_stopped(&one_off.app, mark).await;
+                }
                 self.parts.say(&one_off.app, LineKind::Detail, format!("{} is stopped", one_off.number));
                 stop_all(&self.parts, std::slice::from_ref(&one_off.instance)).await;
                 self.forget(one_off).await;
@@ -206,7 +215,7 @@ impl Deployer {
         let (launch, _) = load_live(&self.parts, app).await?.ok_or(OneOffError::NoRelease)?;
         let command = resolve(&launch, wanted.command);
         let (name, started_at) = (app.name.clone(), clock::now());
-        let (env, by) = (wanted.env, wanted.by);
+        let (env, by, cron) = (wanted.env, wanted.by, wanted.cron);
         let write = move |store: &Store| {
             let mut spec = None;
             let begun = store.begin_one_off(&name, |number: OneOffNumber| {
@@ -222,6 +231,7 @@ impl Deployer {
                     started_by: by,
                     started_at,
                     is_attached,
+                    cron,
                 }
             })?;
             Ok(begun.zip(spec))
@@ -270,6 +280,9 @@ impl Deployer {
             }
         };
         stop_all(&self.parts, std::slice::from_ref(&one_off.instance)).await;
+        if let Some(mark) = &one_off.cron {
+            self.run_ended(one_off, mark, exit).await;
+        }
         // Where it is recorded no more its app goes, and with it the log.
         if self.forget(one_off).await
             && let Some(exit) = exit

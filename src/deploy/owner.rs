@@ -424,6 +424,7 @@ impl Owner {
             return Err(failure);
         }
         self.last_committed = Some(job.id.clone());
+        self.parts().timetable.notify_one();
         // It may have been scaled since its instances were chosen.
         let app = match self.record().await {
             Ok(Some(app)) => Arc::new(app),

@@ -336,11 +336,27 @@ impl fmt::Display for CronOutcome {
     }
 }
 
+/// Names a run: its task, and the moment for which it was due; of one that somebody asked for, when that was. No
+/// moment has two runs of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CronMark {
+    /// The task.
+    pub task: CronTaskId,
+    /// The moment.
+    pub due_at: UnixMillis,
+}
+
+impl CronRun {
+    /// Its name.
+    pub fn mark(&self) -> CronMark {
+        CronMark { task: self.task.clone(), due_at: self.due_at }
+    }
+}
+
 /// The record of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CronRun {
-    /// The moment for which it was due; of one that somebody asked for, when that was. With the task it names
-    /// the run: no moment has two.
+    /// The moment for which it was due.
     pub due_at: UnixMillis,
     /// The task.
     pub task: CronTaskId,
@@ -350,8 +366,8 @@ pub struct CronRun {
     pub release: ReleaseNumber,
     /// Who asked for it; `None` where its schedule did.
     pub by: Option<String>,
-    /// What ran; its lines in the app's log carry this name.
-    pub instance: InstanceId,
+    /// What ran; its lines in the app's log carry this name. `None` until it is started, and where it is not.
+    pub instance: Option<InstanceId>,
     /// When it began.
     pub started_at: UnixMillis,
     /// When it had ended.

@@ -123,8 +123,6 @@ pub const CRON_SCHEDULE_BYTES_MAX: usize = 128;
 pub const CRON_RUNS_OF_TASK_MAX: usize = 4;
 /// Runs of all cron tasks of one app at the same time.
 pub const CRON_RUNS_OF_APP_MAX: usize = 8;
-/// Seconds that one run of a cron task may take.
-pub const CRON_RUN_SECONDS_MAX: u64 = 24 * 3_600;
 /// Runs of cron tasks of one app whose records are kept; the oldest go first.
 pub const CRON_RUNS_KEPT: usize = 200;
 

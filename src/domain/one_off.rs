@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cron::CronMark,
     names::{AppName, InstanceId, Invalid, ProcessType, ReleaseNumber},
     time::UnixMillis,
 };
@@ -28,6 +29,9 @@ pub struct OneOff {
     pub started_at: UnixMillis,
     /// Whether somebody talks to it: then it ends with its client and with the agent.
     pub is_attached: bool,
+    /// The run of a cron task that it is, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<CronMark>,
 }
 
 /// Which one-off of an app: counted from 1 and shown as `run.1`, which is also its `DYNO`.

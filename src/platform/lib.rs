@@ -9,6 +9,7 @@
 //! | [`apps`] | create, list, destroy, URL, log |
 //! | `locks`, `rename` | apps that take no deployments; an app under another name |
 //! | `settings` | a change of what operators set for one app |
+//! | [`cron`] | what an app has done at set times |
 //! | [`resources`], [`storage`], [`checks`] | what instances may use, the folders that they see, how they replace one another |
 //! | [`builds`] | deployments looked at, listened to and cancelled, from any connection |
 //! | [`config`] | the environment that the next release gets |
@@ -42,6 +43,7 @@ pub mod certs;
 pub mod checks;
 pub mod clone;
 pub mod config;
+pub mod cron;
 pub mod deployments;
 pub mod domains;
 pub mod error;

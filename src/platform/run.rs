@@ -147,7 +147,7 @@ impl Platform {
         check(&request)?;
         self.0.leaving.check(name)?;
         let RunRequest { command, env } = request;
-        Ok((app, Wanted { command, env, by: actor.name.clone() }))
+        Ok((app, Wanted { command, env, by: actor.name.clone(), cron: None }))
     }
 
     async fn instance_at(&self, app: &App, place: Option<&Place>) -> Result<Observed, PlatformError> {
@@ -215,12 +215,13 @@ fn check(request: &RunRequest) -> Result<(), PlatformError> {
     Ok(())
 }
 
-fn could_not_run(app: &AppName, error: &OneOffError) -> PlatformError {
+pub(crate) fn could_not_run(app: &AppName, error: &OneOffError) -> PlatformError {
     match error {
         OneOffError::NoRelease => {
             PlatformError::new(ErrorKind::Conflict, format!("{app} has no release to run commands with"))
                 .hint(format!("push it first: git push ssh://git@HOST:PORT/{app} main"))
         }
+        OneOffError::RanAlready => PlatformError::new(ErrorKind::Conflict, "it has run already"),
         OneOffError::TooMany => {
             let max = limits::ONE_OFFS_PER_APP_MAX;
             PlatformError::new(ErrorKind::Conflict, format!("{max} one-offs of {app} run already"))

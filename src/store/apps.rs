@@ -4,7 +4,7 @@ use autostack_domain::{App, AppName, DeploymentId};
 use redb::WriteTransaction;
 
 use crate::{
-    deployments,
+    cron_runs, deployments,
     error::StoreError,
     one_offs,
     record::first_version,
@@ -85,6 +85,7 @@ impl Store {
             let mut configs = txn.open_table(RELEASE_CONFIG)?;
             configs.retain_in::<(&str, u32), _>((app, 0)..=(app, u32::MAX), |_, _| false)?;
             one_offs::remove_all(txn, name)?;
+            cron_runs::remove_all(txn, name)?;
             deployments::remove_all(txn, name)
         })
     }

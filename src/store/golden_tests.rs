@@ -253,6 +253,7 @@ fn golden_one_off() {
         started_by: "ada@example.test (laptop)".into(),
         started_at: UnixMillis(20),
         is_attached,
+        cron: None,
     };
     check("one_off", &[one_off(Some("rake \"db:migrate\""), true), one_off(None, false)]);
 }

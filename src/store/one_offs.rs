@@ -97,6 +97,7 @@ mod tests {
             started_by: "ada".into(),
             started_at: UnixMillis(5),
             is_attached: true,
+            cron: None,
         };
         store.begin_one_off(app, make).unwrap()
     }

@@ -7,7 +7,7 @@ use autostack_domain::{App, AppName, Release, ReleaseNumber};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::{
-    apps, deployments,
+    apps, cron_runs, deployments,
     error::StoreError,
     one_offs,
     seal::Belonging,
@@ -51,6 +51,7 @@ impl Store {
             self.move_releases(txn, old, new)?;
             move_deployments(txn, old, new)?;
             one_offs::rename(txn, old, new)?;
+            cron_runs::rename(txn, old, new)?;
             Ok(app)
         })
     }

@@ -2,7 +2,8 @@
 //! in [`create_all`]; a change that an older agent would misread raises [`LAYOUT`].
 
 use autostack_domain::{
-    App, Deployment, OneOff, Release, SshKeyRecord, User, permission::Role, storage::StorageDirectory,
+    App, Deployment, OneOff, Release, SshKeyRecord, User, cron::CronRun, permission::Role,
+    storage::StorageDirectory,
 };
 use redb::{TableDefinition, WriteTransaction};
 
@@ -25,6 +26,8 @@ pub(crate) const DEPLOYMENTS: Records<&str, Deployment> = Records::new("deployme
 pub(crate) const ONE_OFFS: Records<(&str, u32), OneOff> = Records::new("one_offs");
 /// … app: the number of its last one-off.
 pub(crate) const ONE_OFF_COUNTS: TableDefinition<&str, u32> = TableDefinition::new("one_off_counts");
+/// … app, moment in Unix milliseconds and task: runs of cron tasks, under way and ended.
+pub(crate) const CRON_RUNS: Records<(&str, i64, &str), CronRun> = Records::new("cron_runs");
 /// … name of a storage directory, which belongs to a person and not to an app.
 pub(crate) const STORAGE: Records<&str, StorageDirectory> = Records::new("storage_directories");
 
@@ -76,6 +79,7 @@ pub(crate) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
     DEPLOYMENTS.write(txn)?;
     ONE_OFFS.write(txn)?;
     txn.open_table(ONE_OFF_COUNTS)?;
+    CRON_RUNS.write(txn)?;
     STORAGE.write(txn)?;
     txn.open_table(CONFIG)?;
     txn.open_table(RELEASE_CONFIG)?;

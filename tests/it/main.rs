@@ -33,6 +33,8 @@ mod clone;
 mod config;
 /// `kill -9` of the agent.
 mod crash;
+/// What an app has done at set times.
+mod cron;
 /// A pusher who goes away in the middle.
 mod cut_off;
 /// The main job in one command.

@@ -163,6 +163,8 @@ pub struct ReleaseSettings {
 pub struct CronSettings {
     /// The time zone of schedules; none: the host's.
     pub time_zone: Option<TimeZoneName>,
+    /// How long one run may take.
+    pub run_timeout: Duration,
 }
 
 /// `logs.*`

@@ -90,6 +90,7 @@ keys! {
     GIT_PACK_BYTES_MAX: u64 = "git.pack_bytes_max", "512MiB", SIZE, Live;
     RELEASES_KEEP: usize = "releases.keep", "10", KEEP, Live;
     CRON_TIME_ZONE: Option<TimeZoneName> = "cron.time_zone", "host", TIME_ZONE, Live;
+    CRON_RUN_TIMEOUT: Duration = "cron.run_timeout", "24h", DURATION, Live;
     LOGS_APP_BYTES_MAX: u64 = "logs.app_bytes_max", "64MiB", SIZE, Restart;
     LOGS_APP_AGE_MAX: Duration = "logs.app_age_max", "30d", DURATION, Restart;
     LOGS_BUILD_AGE_MAX: Duration = "logs.build_age_max", "90d", DURATION, Restart;

@@ -46,6 +46,7 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
     let pack_bytes_max = check.value(&keys::GIT_PACK_BYTES_MAX);
     let keep = check.value(&keys::RELEASES_KEEP);
     let time_zone = check.value(&keys::CRON_TIME_ZONE);
+    let run_timeout = check.value(&keys::CRON_RUN_TIMEOUT);
     let app_bytes_max = check.value(&keys::LOGS_APP_BYTES_MAX);
     let app_age_max = check.value(&keys::LOGS_APP_AGE_MAX);
     let build_age_max = check.value(&keys::LOGS_BUILD_AGE_MAX);
@@ -70,7 +71,7 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
         },
         git: GitSettings { pack_bytes_max: pack_bytes_max? },
         releases: ReleaseSettings { keep: keep? },
-        cron: CronSettings { time_zone: time_zone? },
+        cron: CronSettings { time_zone: time_zone?, run_timeout: run_timeout? },
         logs: LogSettings {
             app_bytes_max: app_bytes_max?,
             app_age_max: app_age_max?,

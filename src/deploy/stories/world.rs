@@ -168,6 +168,7 @@ impl World {
             proxy: Proxy::new(ProxyLimits::default(), tasks.child()),
             site: Site { http_port: 80 },
             left_over: Notify::new(),
+            timetable: Notify::new(),
             logs,
             tasks,
             settings,

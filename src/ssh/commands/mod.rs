@@ -20,6 +20,7 @@ pub(crate) mod command;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod config_change;
+pub(crate) mod cron;
 pub(crate) mod desk;
 pub(crate) mod domains;
 pub(crate) mod events;
@@ -72,6 +73,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { title: "Logs", commands: logs::COMMANDS },
     Group { title: "Events", commands: events::COMMANDS },
     Group { title: "Run", commands: run::COMMANDS },
+    Group { title: "Cron", commands: cron::COMMANDS },
     Group { title: "Storage", commands: storage::COMMANDS },
     Group { title: "Code", commands: sources::COMMANDS },
     Group { title: "Repositories", commands: git_settings::COMMANDS },
