@@ -330,6 +330,8 @@ fn finish(mut draft: Draft, around: Option<Around>, app_json: AppJson) -> BuildP
         static_site: draft.static_site,
         checks: app_json.checks,
         formation_asked: app_json.formation,
+        postdeploy: app_json.postdeploy,
+        first_postdeploy: app_json.first_postdeploy,
         env_asked: app_json.env,
         cron: app_json.cron,
     }

@@ -100,6 +100,12 @@ pub struct BuildPlan {
     pub checks: BTreeMap<ProcessType, Vec<HealthCheck>>,
     /// Instances that `app.json` asks for.
     pub formation_asked: BTreeMap<ProcessType, u32>,
+    /// `scripts.dokku.postdeploy` of `app.json`: run after the switch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postdeploy: Option<String>,
+    /// `scripts.postdeploy` of `app.json`: run after the switch of the first deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_postdeploy: Option<String>,
     /// Config that `app.json` asks for. Its values may be anything, so no plan shows them.
     #[serde(skip)]
     pub env_asked: BTreeMap<String, EnvAsked>,

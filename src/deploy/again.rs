@@ -47,6 +47,7 @@ pub(crate) async fn of_release(
             ConfigOf::App => None,
             ConfigOf::Release => Some(its_config),
         },
+        scripts: Vec::new(),
         brings: ConfigBrought::default(),
         again: Some(number),
     })

@@ -16,7 +16,7 @@ use futures_util::{StreamExt, stream};
 use crate::{
     again,
     asked::Config,
-    deployer::{ArchiveBytes, Input, Job, Parts, Pushed},
+    deployer::{ArchiveBytes, Input, Job, Parts, Pushed, Script},
     ending::engine_failure,
     pipeline::{AppFacts, check_cancelled},
     source,
@@ -34,6 +34,8 @@ pub(crate) struct Made {
     pub(crate) cron: Vec<CronTask>,
     /// The config that it runs with, where that is not the app's.
     pub(crate) config: Option<EnvMap>,
+    /// What is run once the release is live.
+    pub(crate) scripts: Vec<Script>,
     /// Which of that becomes the app's.
     pub(crate) brings: ConfigBrought,
     /// The release whose artifact it is, where none was made.
@@ -88,6 +90,10 @@ async fn of_commit(
             Artifact::Image { built_by: job.id.clone(), image, ports, is_lambda, static_site }
         }
     };
+    let is_first = facts.app.current_release.is_none();
+    let first = plan.first_postdeploy.filter(|_| is_first).map(|command| ("scripts.postdeploy", command));
+    let each = plan.postdeploy.map(|command| ("scripts.dokku.postdeploy", command));
+    let scripts = first.into_iter().chain(each).map(|(key, command)| Script { key, command }).collect();
     Ok(Made {
         processes: plan.processes,
         artifact,
@@ -96,6 +102,7 @@ async fn of_commit(
         formation_asked: plan.formation_asked,
         cron: plan.cron,
         config: Some(config.env),
+        scripts,
         brings: config.brings,
         again: None,
     })
@@ -210,6 +217,7 @@ async fn keep(
         formation_asked: BTreeMap::new(),
         cron: Vec::new(),
         config: None,
+        scripts: Vec::new(),
         brings: ConfigBrought::default(),
         again: None,
     })

@@ -181,6 +181,15 @@ pub struct Candidate {
     pub(crate) app: Arc<App>,
     /// Its config then.
     pub(crate) config_since: EnvMap,
+    /// What is run once it is live.
+    pub(crate) scripts: Vec<Script>,
+}
+
+/// A command line of `app.json` that is run after the switch.
+pub(crate) struct Script {
+    /// Where it stands in the file.
+    pub(crate) key: &'static str,
+    pub(crate) command: String,
 }
 
 /// An instance that has passed its checks.

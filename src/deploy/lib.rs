@@ -15,6 +15,7 @@
 //! | `beside` | instances started beside those that run, and the wait for them |
 //! | `launch` | the environment and the start of an instance |
 //! | `furnish` | what operators have set for instances, as one is started |
+//! | `once` | a command that runs once, within a time |
 //! | `ready` | when a started instance counts as ready, and why it does not |
 //! | `probe` | one attempt of one health check |
 //! | `check` | the checks of what runs, asked because somebody wants to know |
@@ -50,6 +51,7 @@ mod ending;
 mod furnish;
 mod launch;
 mod live;
+mod once;
 pub mod one_off;
 mod owner;
 mod pipeline;

@@ -6,6 +6,7 @@
 
 mod end;
 mod rolls;
+mod scripts;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -147,11 +148,14 @@ pub(crate) struct Owner {
     rolls: Rolls,
     /// Drains and changes of instances that may still be under way.
     drains: Vec<JoinHandle<()>>,
+    /// Ends what runs after a switch.
+    scripts: CancellationToken,
 }
 
 impl Owner {
     pub(crate) fn new(app: AppName, parts: Arc<Parts>, requests: mpsc::Receiver<Request>) -> Self {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let scripts = parts.tasks.shutdown_token().child_token();
         let supervision = Supervision { parts, events: sender };
         Self {
             app,
@@ -164,6 +168,7 @@ impl Owner {
             last_committed: None,
             rolls: Rolls::default(),
             drains: Vec::new(),
+            scripts,
         }
     }
 
@@ -196,7 +201,10 @@ impl Owner {
         match request {
             Request::Prepare { job, reply } => self.enqueue(job, reply).await,
             Request::Commit { deployment, reply } => {
-                let _asker_gone = reply.send(self.commit(&deployment).await);
+                match self.commit(&deployment).await {
+                    Ok(told) => self.answer(told, reply),
+                    Err(failure) => drop(reply.send(Err(failure))),
+                }
                 self.start_next();
             }
             Request::Discard { deployment, failure, reply } => {
@@ -402,11 +410,22 @@ impl Owner {
         })
     }
 
-    /// The switch: recorded, then the route table is replaced, then the old release drains.
-    async fn commit(&mut self, deployment: &DeploymentId) -> Result<(), Failure> {
+    /// Answers once all is told of a release that is live.
+    fn answer(&self, told: CancellationToken, reply: oneshot::Sender<Result<(), Failure>>) {
+        self.parts().tasks.spawn("switch told", async move {
+            told.cancelled().await;
+            let _asker_gone = reply.send(Ok(()));
+        });
+    }
+
+    /// The switch: recorded, then the route table is replaced, then the old release drains. The token is cancelled once
+    /// what the app has done after it has ended, and the build log with it.
+    async fn commit(&mut self, deployment: &DeploymentId) -> Result<CancellationToken, Failure> {
         let Some((job, work, candidate)) = self.take_prepared(deployment) else {
             if self.last_committed.as_ref() == Some(deployment) {
-                return Ok(());
+                let told = CancellationToken::new();
+                told.cancel();
+                return Ok(told);
             }
             let cause = "there is no prepared release of this deployment";
             return Err(Failure::new(Stage::Switch, FailureKind::Internal, cause).hint("push again"));
@@ -436,16 +455,16 @@ impl Owner {
             ending::record(&job, self.parts(), "config:set", &format!("set {}", brought.join(", ")));
             job.log.detail(format!("Config set: {}", brought.join(", ")));
         }
+        let launch = Arc::clone(&candidate.launch);
         let (live, mut old) = Live::new(candidate.launch, app, ready, &self.supervision);
         let retired = live.publish(self.parts());
         old.extend(self.live.replace(live).map(Live::replace).unwrap_or_default());
         self.rolls.interrupt();
         job.log.result("Application deployed:");
         job.log.detail(self.parts().url(&self.app));
-        ending::seal(&job);
         ending::tell_live(&job, self.parts(), &format!("{number} ({source})"));
-        self.drain(retired, old, job, work);
-        Ok(())
+        self.drain(retired, old, job.id.clone(), work);
+        Ok(self.run_scripts(candidate.scripts, launch, job))
     }
 
     fn commit_later(&self, deployment: &DeploymentId) {
@@ -457,22 +476,23 @@ impl Owner {
     }
 
     /// Lets the old release finish what it was given, then ends it.
-    fn drain(&mut self, retired: Retired, old: Vec<InstanceId>, job: Box<Job>, work: Arc<Workspace>) {
+    fn drain(&mut self, retired: Retired, old: Vec<InstanceId>, id: DeploymentId, work: Arc<Workspace>) {
+        let app = self.app.clone();
         let parts = Arc::clone(&self.supervision.parts);
         let drain = self.parts().tasks.spawn("drain", async move {
             work.enter(Stage::Drain);
-            let set = furnish::settings_of(&parts, &job.app).await.checks.wait_to_retire();
+            let set = furnish::settings_of(&parts, &app).await.checks.wait_to_retire();
             let left = retired.drained(set.unwrap_or(parts.settings().deploy.drain_timeout)).await;
             if left > 0 {
                 let text = format!("{left} requests to the old release were not finished within the drain timeout");
-                parts.say(&job.app, LineKind::Trouble, text);
+                parts.say(&app, LineKind::Trouble, text);
             }
             stop_all(&parts, &old).await;
-            workspace::prune(&parts, &job.app).await;
-            let (id, stages) = (job.id.clone(), work.stages());
+            workspace::prune(&parts, &app).await;
+            let (deployment, stages) = (id.clone(), work.stages());
             let recorded = parts.store.call(move |store| store.update_deployment(&id, |found| found.stages = stages)).await;
             if let Err(error) = recorded {
-                tracing::warn!(deployment = %job.id, %error, "the times of a deployment's stages could not be recorded");
+                tracing::warn!(%deployment, %error, "the times of a deployment's stages could not be recorded");
             }
         });
         self.remember(drain);

@@ -6,7 +6,6 @@ use autostack_base::clock;
 use autostack_domain::{
     App, DeploymentState, EnvMap, Failure, FailureKind, Formation, Release, ReleaseNumber, Stage,
 };
-use autostack_runtime::Backend;
 use autostack_store::Store;
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
     ending::{cancelled, end, is_destroyed, store_failure},
     furnish::{furnish, unenforced},
     launch::{self, Launchable},
+    once::run_once,
     plan::Slot,
     probe::Started,
     workspace::Workspace,
@@ -36,8 +36,9 @@ async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate
     check_cancelled(job, work)?;
     let ((), facts) = tokio::join!(mark_running(job, parts), read_app(job, parts));
     let facts = facts?;
-    let made = artifact::make(job, work, parts, &facts).await?;
+    let mut made = artifact::make(job, work, parts, &facts).await?;
     let config = made.config.clone().unwrap_or_else(|| facts.config.clone());
+    let scripts = std::mem::take(&mut made.scripts);
     let release = draft_release(job, &facts, made);
     let dir = parts.artifact_dir(&job.app, release.artifact.built_by());
     let launch = Arc::new(Launchable { release, config, dir });
@@ -47,7 +48,7 @@ async fn prepare(job: &Job, work: &Workspace, parts: &Parts) -> Result<Candidate
     let started = start_all(job, work, parts, &launch, &facts.app).await?;
     let ready = wait_for_all(job, work, parts, &launch, started).await?;
     record_prepared(job, work, parts, &launch).await?;
-    Ok(Candidate { launch, ready, app: Arc::new(facts.app), config_since: facts.own_config })
+    Ok(Candidate { launch, ready, app: Arc::new(facts.app), config_since: facts.own_config, scripts })
 }
 
 fn is_being_destroyed() -> Failure {
@@ -126,19 +127,7 @@ async fn run_release_command(
     let spec = furnish(parts, launch.one_off(process, command.clone())).await;
     work.will_start(&spec.id);
     let limit = parts.settings().build.timeout;
-    let stop = job.cancel.child_token();
-    let run = parts.runtime.run(&spec, &job.log, &stop);
-    tokio::pin!(run);
-    let ended = tokio::select! {
-        ended = &mut run => Some(ended),
-        () = tokio::time::sleep(limit) => {
-            stop.cancel();
-            // Comes back once nothing of it is left.
-            let _cancelled = run.await;
-            None
-        }
-    };
-    job.log.flush();
+    let ended = run_once(parts, &spec, &job.log, &job.cancel, limit).await;
     check_cancelled(job, work)?;
     let failed = |kind, cause: String| {
         Err(Failure::new(Stage::Release, kind, cause)

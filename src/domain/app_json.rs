@@ -31,6 +31,10 @@ pub struct AppJson {
     pub formation: BTreeMap<ProcessType, u32>,
     /// `scripts.dokku.predeploy`: a command line that finishes the artifact, after the build.
     pub predeploy: Option<String>,
+    /// `scripts.dokku.postdeploy`: a command line that is run after each switch to a release of a push.
+    pub postdeploy: Option<String>,
+    /// `scripts.postdeploy`, as Heroku has it: a command line that is run after the app's first deployment.
+    pub first_postdeploy: Option<String>,
     /// `autostack.processes`: command lines of process types, beneath those of a Procfile.
     pub processes: BTreeMap<ProcessType, String>,
     /// `autostack.build_args`: names of config that the build of a Dockerfile may have as `ARG`s. They stand in
@@ -90,7 +94,7 @@ fn parse_text(text: &[u8]) -> Result<AppJson, String> {
         match key {
             "healthchecks" => app.checks = checks::read(&entry, &mut app.ignored)?,
             "formation" => app.formation = read_formation(&entry, &mut app.ignored)?,
-            "scripts" => app.predeploy = read_scripts(&entry, &mut app.ignored)?,
+            "scripts" => read_scripts(&entry, &mut app)?,
             "cron" => app.cron = cron::read(&entry, &mut app.ignored)?,
             "env" => app.env = env::read(&entry, &mut app.ignored)?,
             "autostack" => read_autostack(&entry, &mut app)?,
@@ -120,23 +124,28 @@ fn read_formation(
     Ok(quantities)
 }
 
-fn read_scripts(scripts: &Reader, ignored: &mut Vec<String>) -> Result<Option<String>, String> {
-    let mut predeploy = None;
+fn read_scripts(scripts: &Reader, app: &mut AppJson) -> Result<(), String> {
     for (key, entry) in scripts.object()? {
-        if key != "dokku" {
-            ignored.push(entry.path().to_owned());
-            continue;
-        }
-        for (key, entry) in entry.object()? {
-            match key {
-                "predeploy" => {
-                    predeploy = Some(entry.text()?.to_owned()).filter(|line| !line.trim().is_empty());
+        match key {
+            "dokku" => {
+                for (key, entry) in entry.object()? {
+                    match key {
+                        "predeploy" => app.predeploy = command_line(&entry)?,
+                        "postdeploy" => app.postdeploy = command_line(&entry)?,
+                        _ => app.ignored.push(entry.path().to_owned()),
+                    }
                 }
-                _ => ignored.push(entry.path().to_owned()),
             }
+            "postdeploy" => app.first_postdeploy = command_line(&entry)?,
+            _ => app.ignored.push(entry.path().to_owned()),
         }
     }
-    Ok(predeploy)
+    Ok(())
+}
+
+/// Nothing where it is blank.
+fn command_line(entry: &Reader) -> Result<Option<String>, String> {
+    Ok(Some(entry.text()?.to_owned()).filter(|line| !line.trim().is_empty()))
 }
 
 /// Keys of our own.
@@ -199,7 +208,7 @@ mod tests {
                 ],
             },
             "formation": {"web": {"quantity": 2, "size": "m"}, "worker": {"quantity": 0}},
-            "scripts": {"dokku": {"predeploy": "touch /app/x", "postdeploy": "curl x"}, "postdeploy": "y"},
+            "scripts": {"dokku": {"predeploy": "touch /app/x", "postdeploy": "curl x"}, "postdeploy": "y", "test": "z"},
             "autostack": {"processes": {"web": "./serve"}, "build_args": ["VERSION"], "cache": "off"},
             "cron": [],
         }"#;
@@ -224,10 +233,9 @@ mod tests {
         assert_eq!(app.predeploy.as_deref(), Some("touch /app/x"));
         assert_eq!(app.processes, BTreeMap::from([(ProcessType::web(), "./serve".into())]));
         assert_eq!(app.build_args, ["VERSION"]);
-        assert_eq!(
-            app.ignored,
-            ["autostack.cache", "formation.web.size", "scripts.dokku.postdeploy", "scripts.postdeploy"]
-        );
+        assert_eq!(app.postdeploy.as_deref(), Some("curl x"));
+        assert_eq!(app.first_postdeploy.as_deref(), Some("y"));
+        assert_eq!(app.ignored, ["autostack.cache", "formation.web.size", "scripts.test"]);
     }
 
     fn secs(seconds: u64) -> Duration {

@@ -101,3 +101,51 @@ fn a_push_sets_config_when_and_only_when_it_goes_live() {
     assert_eq!(environment(&world)["A"], "one two");
     assert_eq!(ada.ssh(&["config:get", "shop", "A"]).ok(), "one two\n");
 }
+
+#[test]
+fn scripts_run_once_after_the_switch() {
+    let world = World::new();
+    let ada = world.person("ada");
+    let repo = ada.app_of(apps::node("web"));
+    let scripts = r#"{"scripts": {
+        "postdeploy": "echo seeding for $COLOUR",
+        "dokku": {"postdeploy": "echo warming of $APP_NAME; exit 7"}
+    }}"#;
+    repo.write("app.json", scripts).commit();
+    ada.ssh(&["apps:create", "shop"]).ok();
+    ada.ssh(&["config:set", "shop", "COLOUR=blue"]).ok();
+    let first = repo.push("shop").accepted().says(&[
+        "seeding for blue",
+        "warming of shop",
+        "scripts.dokku.postdeploy of v1 exited with code 7; the release is live",
+    ]);
+    let at = |word: &str| first.screen.find(word).unwrap();
+    assert!(at("Application deployed") < at("seeding for") && at("seeding for") < at("warming of"));
+    assert_eq!(world.get("shop", "/").body, "web", "a script undoes nothing");
+    assert!(ada.ssh(&["logs", "shop"]).ok().contains("exited with code 7; the release is live"));
+    assert!(ada.ssh(&["builds:output", "shop"]).ok().contains("warming of shop"));
+
+    ada.ssh(&["config:set", "shop", "COLOUR=red"]).ok();
+    repo.write("app.json", &scripts.replace("exit 7", "exit 0")).commit();
+    let second = repo.push("shop").accepted().says(&["warming of shop"]);
+    assert!(!second.screen.contains("seeding"), "that is for the first time: {}", second.screen);
+    assert!(!second.screen.contains("exited with"), "{}", second.screen);
+}
+
+#[test]
+fn a_script_ends_with_its_app() {
+    let world = World::new();
+    let ada = world.person("ada");
+    let repo = ada.app_of(apps::node("web"));
+    repo.write("app.json", r#"{"scripts": {"postdeploy": "echo running for long; exec sleep 1000"}}"#)
+        .commit();
+    let push = repo.push_live("shop");
+    // Visitors do not wait for it.
+    crate::world::wait::soon("the app", || (world.get("shop", "/").body == "web").then_some(()));
+    let following = ada.ssh_live(&["builds:output", "shop"]);
+    following.wait_for("running for long");
+    ada.ssh(&["apps:destroy", "shop", "--force"]).ok();
+    following.end();
+    push.end();
+    assert_eq!(world.get("shop", "/").status, 404);
+}

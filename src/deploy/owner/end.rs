@@ -43,6 +43,7 @@ impl Owner {
 
     pub(super) async fn destroy(&mut self) {
         self.rolls.give_up();
+        self.scripts.cancel();
         self.cancel_deployments(Prepared::IsDiscarded).await;
         let retired = self.parts().proxy.withdraw(&self.app);
         let old = self.live.take().map(Live::replace).unwrap_or_default();
