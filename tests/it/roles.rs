@@ -79,17 +79,13 @@ const USES: &str = "
     config:show shop
     config:unset shop A --no-restart
     cron:list shop
-    cron:logs shop 1
+    cron:logs shop 0123456789abcdef
     cron:report shop
-    cron:resume shop 1
-    cron:run shop 1
+    cron:resume shop 0123456789abcdef
+    cron:run shop 0123456789abcdef
     cron:runs shop
     cron:set shop timezone UTC
-    cron:suspend shop 1
-    docker-options:add shop deploy --label=a=b
-    docker-options:clear shop
-    docker-options:remove shop deploy --label=a=b
-    docker-options:report shop
+    cron:suspend shop 0123456789abcdef
     domains:add shop shop.example.com
     domains:clear shop
     domains:disable shop
