@@ -33,10 +33,11 @@ fn lines_are_found_by_what_who_and_when() {
     let ada = world.developer("ada");
     let repo = ada.app_of(talkative());
     repo.push("shop").accepted();
+    // Each in a moment of its own: lines that are read at once have one time.
     for word in ["apple-1", "Apple-2", "pear-3"] {
         say(&world, word);
+        written(&ada, word);
     }
-    written(&ada, "pear-3");
     written(&ada, "worker is up");
     let grep = |pattern: &str| ada.ssh(&["logs", "shop", "--grep", pattern]).ok();
     assert_eq!(texts(&grep("'^apple-\\d$'")), ["apple-1"]);
