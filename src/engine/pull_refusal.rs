@@ -29,6 +29,10 @@ impl PullRefusal {
     pub(crate) fn of(message: &str) -> Self {
         let message = message.to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        // As a word of its own: a port or a digest may have the same digits.
+        let has_status = |status: &str| {
+            message.split_whitespace().any(|word| word.trim_matches(|c: char| !c.is_alphanumeric()) == status)
+        };
         if says(&["toomanyrequests", "too many requests", "rate limit"]) {
             PullRefusal::RateLimited
         } else if says(&[
@@ -50,7 +54,8 @@ impl PullRefusal {
             PullRefusal::NotFound
         } else if says(&["denied", "unauthorized", "authentication required", "no basic auth credentials"])
             || says(&["incorrect username or password", "invalid username/password"])
-            || says(&["401", "403"])
+            || has_status("401")
+            || has_status("403")
         {
             PullRefusal::Denied
         } else if says(&["not found", "does not exist"]) {
@@ -141,6 +146,14 @@ mod tests {
             (
                 "pull access denied for nosuch, repository does not exist or may require 'docker login': denied: \
                  requested access to the resource is denied",
+                PullRefusal::Denied,
+            ),
+            (
+                "failed to resolve reference \"127.0.0.1:34033/x:1\": 127.0.0.1:34033/x:1: not found",
+                PullRefusal::NotFound,
+            ),
+            (
+                "unexpected status from HEAD request to https://r.example/v2/a/manifests/b: 403 Forbidden",
                 PullRefusal::Denied,
             ),
             (
