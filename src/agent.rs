@@ -19,7 +19,7 @@ use autostack_base::{
     telemetry::{self, TelemetryError},
 };
 use autostack_builder::{Builder, Logins};
-use autostack_deploy::{Deployer, Parts, RecoveryError, Site};
+use autostack_deploy::{Deployer, Parts, RecoveryError, Site, fetch_places};
 use autostack_engine::{Engine, EngineError, RegistryAuth};
 use autostack_git::{Repositories, RepositoryError, install_hooks};
 use autostack_logs::{LogError, LogLimits, Logs};
@@ -342,6 +342,7 @@ async fn open_deployer(
         settings: handle.watch(),
         site: Site { http_port: addresses.http.port() },
         left_over: Notify::new(),
+        fetches: fetch_places(),
         timetable: Notify::new(),
     }))
 }

@@ -67,7 +67,7 @@ async fn of_commit(
     let settings = &facts.app.settings;
     let mut config = Config::of_push(facts, pushed);
     source::check_ref(pushed, job, parts).await?;
-    source::export(pushed, job, work, parts, settings.git.keep_git_dir).await?;
+    source::export(pushed, job, work, parts, &settings.git).await?;
     let plan = choose_recipe(job, work, parts, &config.env, &settings.build)?;
     config.fill(&plan.env_asked, job, facts.app.current_release.is_none())?;
     work.enter(Stage::Build);

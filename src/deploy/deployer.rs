@@ -16,7 +16,7 @@ use autostack_base::{
 use autostack_builder::Builder;
 use autostack_domain::{
     App, AppName, By, CommitId, DeploymentId, EnvMap, Failure, FailureKind, Host, ImageReference, LineKind,
-    RefName, Release, ReleaseNumber, Source, Stage, limits,
+    RefName, Release, ReleaseNumber, RemoteUrl, Source, Stage, limits,
 };
 use autostack_engine::{Engine, RegistryAuth};
 use autostack_git::Repositories;
@@ -26,7 +26,7 @@ use autostack_runtime::Runtimes;
 use autostack_store::{GoingLive, Store, StoreError};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -63,8 +63,15 @@ pub struct Parts {
     pub site: Site,
     /// Told when the engine keeps something that could not be removed when its time had come.
     pub left_over: Notify,
+    /// A place for each fetch from elsewhere that may go on at a time; [`fetch_places`] makes them.
+    pub fetches: Semaphore,
     /// Told when cron tasks may have changed: a release went live, an operator has set something.
     pub timetable: Notify,
+}
+
+/// Places for as many fetches as may go on at a time.
+pub fn fetch_places() -> Semaphore {
+    Semaphore::new(limits::FETCHES_MAX)
 }
 
 /// Where visitors reach the proxy.
@@ -144,6 +151,8 @@ pub struct Pushed {
     pub replaces: CommitId,
     /// Where git keeps the pushed objects until the hook accepts them.
     pub quarantine: Option<PathBuf>,
+    /// Where it was fetched from, where it was.
+    pub remote: Option<RemoteUrl>,
     /// Config that the app gets with it when it goes live.
     pub env: EnvMap,
 }

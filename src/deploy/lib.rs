@@ -9,6 +9,7 @@
 //! | `owner` | the owner task of an app: its requests, and what happens by itself |
 //! | `pipeline` | a commit or an image becomes a *candidate*: all stages before the switch, in order |
 //! | `artifact`, `source`, `again` | its first stages: the ref and files of a push, the build, the image, or an earlier release |
+//! | `submodules`, `remote` | the code that a commit names and does not hold; whom an app may fetch it from |
 //! | `asked` | the config that a push and `app.json` bring |
 //! | `ending` | how a deployment ends that does not go live |
 //! | `workspace` | what a deployment has made so far, so that it can be undone |
@@ -59,6 +60,7 @@ pub mod plan;
 mod probe;
 mod ready;
 mod recover;
+mod remote;
 mod rename;
 pub mod roll;
 mod route;
@@ -66,11 +68,14 @@ mod source;
 mod stop;
 #[cfg(test)]
 mod stories;
+mod submodules;
 mod timetable;
 mod workspace;
 
 pub use check::Checked;
-pub use deployer::{ArchiveBytes, Candidate, ConfigOf, Deployer, Input, Job, Parts, Pushed, Site};
+pub use deployer::{
+    ArchiveBytes, Candidate, ConfigOf, Deployer, Input, Job, Parts, Pushed, Site, fetch_places,
+};
 pub use furnish::storage_dir;
 pub use one_off::{Attached, OneOffError, Wanted};
 pub use recover::{Recovery, RecoveryError};

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use autostack_domain::{Failure, FailureKind, Stage};
+use autostack_domain::{Failure, FailureKind, GitSettings, Stage};
 use autostack_git::{Source, SourceError, SourceLimits, SourceReport};
 
 use crate::{
     deployer::{Job, Parts, Pushed},
     ending::{cancelled, internal},
+    submodules,
     workspace::Workspace,
 };
 
@@ -35,8 +36,9 @@ pub(crate) async fn export(
     job: &Job,
     work: &Workspace,
     parts: &Parts,
-    keep_git_dir: bool,
+    settings: &GitSettings,
 ) -> Result<(), Failure> {
+    let keep_git_dir = settings.keep_git_dir;
     job.log.step(format!(
         "Deploying {} from {} ({})",
         job.app,
@@ -68,7 +70,8 @@ pub(crate) async fn export(
             let files = if report.files == 1 { "file" } else { "files" };
             job.log.detail(format!("{} ({} {files})", report.subject, report.files));
             report.notes.iter().for_each(|note| job.log.trouble(note.clone()));
-            Ok(())
+            let remote = pushed.remote.as_ref().or(settings.remote.as_ref());
+            submodules::fetch(&report, remote, job, work, parts).await
         }
         Ok(Err(SourceError::Cancelled)) => Err(cancelled(Stage::Source)),
         Ok(Err(error)) => Err(error.into()),

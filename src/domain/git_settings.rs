@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::remote_url::RemoteUrl;
+
 /// The variable that holds the commit, unless an operator names another.
 pub const REV_ENV_VAR: &str = "GIT_REV";
 
@@ -13,6 +15,9 @@ pub struct GitSettings {
     pub keep_git_dir: bool,
     /// The variable in which an app finds its commit; [`REV_ENV_VAR`] where none is named.
     pub rev_env_var: Option<String>,
+    /// The repository that `git:sync` fetched last: what relative URLs of submodules are relative to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteUrl>,
 }
 
 impl GitSettings {

@@ -11,7 +11,7 @@
 //! | [`push`] | ref updates of one `git push`, and which of them is deployed |
 //! | [`procfile`], [`app_json`] | what an app says about itself |
 //! | [`git_settings`], [`build_settings`], [`tree_path`] | what an operator says about an app's code and its builds |
-//! | [`remote_url`] | where code is fetched from, and which addresses may answer |
+//! | [`remote_url`], [`submodule`] | where code is fetched from, and which addresses may answer |
 //! | [`env_map`], [`secret`] | configuration, byte for byte; values that never print themselves |
 //! | [`env_export`], [`env_import`] | configuration as text for other programs, and back |
 //! | [`lock`], [`origin`] | an app that takes no deployments; where its code is said to come from |
@@ -70,6 +70,7 @@ pub mod route;
 pub mod screen;
 pub mod secret;
 pub mod storage;
+pub mod submodule;
 pub mod time;
 pub mod traffic;
 pub mod tree_path;

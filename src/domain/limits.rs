@@ -60,6 +60,10 @@ pub const REDIRECTS_MAX: usize = 5;
 pub const FETCH_SECONDS_MAX: u64 = 300;
 /// Archives and repositories that are fetched at once, all apps together.
 pub const FETCHES_MAX: usize = 4;
+/// Submodules of one commit, those within others included.
+pub const SUBMODULES_MAX: usize = 100;
+/// Submodules within submodules.
+pub const SUBMODULE_DEPTH_MAX: usize = 5;
 /// Hosts that an admin may let apps fetch from beside the public Internet.
 pub const GIT_HOSTS_MAX: usize = 64;
 /// Bytes of a name or a password for a host of repositories.

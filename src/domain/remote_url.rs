@@ -107,7 +107,8 @@ impl fmt::Display for RemoteHost {
 
 /// `https://HOST[:PORT]/PATH`, or `http://` for the hosts of the operator's own network. No user and no password,
 /// which would be read in logs; nothing that two parsers could read in two ways.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RemoteUrl {
     scheme: Scheme,
     host: RemoteHost,
@@ -207,6 +208,20 @@ impl FromStr for RemoteUrl {
             return refuse("expected a path after the host");
         }
         Ok(Self { scheme, host, port, path: check_path(path)?.to_owned() })
+    }
+}
+
+impl TryFrom<String> for RemoteUrl {
+    type Error = Invalid;
+
+    fn try_from(given: String) -> Result<Self, Invalid> {
+        given.parse()
+    }
+}
+
+impl From<RemoteUrl> for String {
+    fn from(url: RemoteUrl) -> String {
+        url.to_string()
     }
 }
 

@@ -54,4 +54,4 @@ pub use incoming::Incoming;
 pub use remote::{Access, Fetched, RemoteError, RemoteLogin, RemoteRef};
 pub use repository::{Repositories, RepositoryError};
 pub use service::{GitChild, GitProtocol, Service, SpawnError, SpawnOptions};
-pub use source::{Source, SourceError, SourceLimits, SourceReport};
+pub use source::{Source, SourceError, SourceLimits, SourceReport, Submodule};

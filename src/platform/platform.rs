@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use autostack_deploy::{Deployer, Parts};
 use autostack_domain::{
-    App, AppName, limits,
+    App, AppName,
     permission::{Action, Actor, Role, allows},
 };
 use autostack_store::Store;
@@ -25,8 +25,6 @@ pub(crate) struct Inner {
     pub(crate) rights: Rights,
     /// Held while an app is made.
     pub(crate) creating: tokio::sync::Mutex<()>,
-    /// A permit for each archive or repository that is fetched.
-    pub(crate) fetches: tokio::sync::Semaphore,
     pub(crate) addresses: Addresses,
     pub(crate) started: std::time::Instant,
 }
@@ -63,7 +61,6 @@ impl Platform {
             leaving: Leaving::default(),
             rights: Rights::default(),
             creating: tokio::sync::Mutex::default(),
-            fetches: tokio::sync::Semaphore::new(limits::FETCHES_MAX),
             addresses,
             started,
         }))

@@ -190,8 +190,14 @@ impl Platform {
             head.map_err(|panic| PlatformError::internal("the app's repository cannot be read", &panic))??;
         let Some(commit) = head else { return Err(not_deployed(name)) };
         self.event(actor, name, "rebuild", format!("Rebuild of {}", commit.short()));
-        let pushed =
-            Pushed { replaces: commit.clone(), commit, git_ref, quarantine: None, env: EnvMap::new() };
+        let pushed = Pushed {
+            replaces: commit.clone(),
+            commit,
+            git_ref,
+            quarantine: None,
+            remote: None,
+            env: EnvMap::new(),
+        };
         self.deploy(actor, name, Input::Commit(pushed), screen, gone).await
     }
 

@@ -355,6 +355,7 @@ impl Platform {
             replaces: update.old.clone(),
             git_ref: update.name.clone(),
             quarantine: request.quarantine.clone(),
+            remote: None,
             env,
         };
         // Whoever ends the deployment does not end the push: the pusher reads why.

@@ -1,7 +1,7 @@
 //! Code that comes by no push: from an archive that is sent or fetched, or from a repository elsewhere. It becomes a
 //! commit on the app's deploy branch, and goes the way of a pushed one: the branch moves when the commit is live.
 
-use std::{collections::BTreeSet, fs::File, io, time::Duration};
+use std::{fs::File, io, time::Duration};
 
 use autostack_base::clock;
 use autostack_deploy::{ArchiveBytes, Input, Pushed};
@@ -12,12 +12,10 @@ use autostack_domain::{
     push::DEFAULT_DEPLOY_BRANCHES,
 };
 use autostack_git::{
-    Access, ArchiveError, ArchiveKind, CommitWords, Incoming, RemoteError, RemoteLogin, RemoteRef, Source,
-    SourceLimits, import,
+    ArchiveError, ArchiveKind, CommitWords, Incoming, RemoteError, RemoteRef, Source, SourceLimits, import,
 };
 use autostack_logs::Offset;
 use autostack_store::Store;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::StreamExt;
 use tokio::{io::AsyncWriteExt, sync::SemaphorePermit, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -74,6 +72,8 @@ struct Target {
     git_ref: RefName,
     head: Option<CommitId>,
     incoming: Incoming,
+    /// Where it comes from, if it is a repository.
+    remote: Option<RemoteUrl>,
 }
 
 impl Platform {
@@ -100,7 +100,7 @@ impl Platform {
         match source {
             ArchiveSource::Sent(bytes) => spool(bytes, copy, gone).await?,
             ArchiveSource::Url(url) => {
-                let access = self.access(name).await?;
+                let access = self.parts().access(name).await?;
                 let fetched = tokio::select! {
                     () = gone.cancelled() => Err(RemoteError::Cancelled),
                     fetched = access.download(&url, copy, limits::SOURCE_ARCHIVE_BYTES_MAX) => fetched,
@@ -165,9 +165,9 @@ impl Platform {
     ) -> Result<Synced, PlatformError> {
         let app = self.app_for(actor, name, Action::Push, "deploy").await?;
         let fetching = self.may_fetch(name, gone).await?;
-        let target = self.target(&app).await?;
+        let target = Target { remote: Some(url.clone()), ..self.target(&app).await? };
         show(screen, Line::step(format!("Fetching {wanted} of {url}"))).await?;
-        let access = self.access(name).await?;
+        let access = self.parts().access(name).await?;
         let bytes_max = self.parts().settings.borrow().git.pack_bytes_max;
         let fetched = access
             .fetch(url, wanted, &target.incoming, bytes_max, gone)
@@ -183,16 +183,27 @@ impl Platform {
             AfterSync::Store => {
                 let (app, branch) = (name.clone(), target.git_ref.short().to_owned());
                 self.accept(name, target, commit.clone()).await?;
+                let remote = url.clone();
                 let set = move |store: &Store| {
-                    store
-                        .update_app(&app, |app| app.deploy_branch = app.deploy_branch.take().or(Some(branch)))
+                    store.update_app(&app, |app| {
+                        app.deploy_branch = app.deploy_branch.take().or(Some(branch));
+                        app.settings.git.remote = Some(remote);
+                    })
                 };
                 self.parts().store.call(set).await?;
                 self.event(actor, name, "git:sync", format!("stored {} of {url}", commit.short()));
                 Ok(Synced::Stored)
             }
             AfterSync::Deploy | AfterSync::DeployIfChanged => {
-                self.deploy_commit(actor, name, commit, target, screen, gone).await.map(Synced::Deployed)
+                let outcome = self.deploy_commit(actor, name, commit, target, screen, gone).await?;
+                if let Outcome::Live(_) = outcome {
+                    let (app, remote) = (name.clone(), url.clone());
+                    let set = move |store: &Store| {
+                        store.update_app(&app, |app| app.settings.git.remote = Some(remote))
+                    };
+                    self.parts().store.call(set).await?;
+                }
+                Ok(Synced::Deployed(outcome))
             }
         }
     }
@@ -232,7 +243,7 @@ impl Platform {
         self.make_repository(name).await?;
         tokio::select! {
             () = gone.cancelled() => Err(cancelled()),
-            permit = self.0.fetches.acquire() => permit.map_err(|closed| PlatformError::internal("nothing can be fetched", &closed)),
+            permit = self.parts().fetches.acquire() => permit.map_err(|closed| PlatformError::internal("nothing can be fetched", &closed)),
         }
     }
 
@@ -246,7 +257,7 @@ impl Platform {
         let head =
             head.map_err(|panic| PlatformError::internal("the app's repository cannot be read", &panic))??;
         let incoming = Incoming::begin(&self.parts().repositories.path(&app.name)).await;
-        Ok(Target { git_ref, head, incoming: incoming.map_err(|error| unkept(&error))? })
+        Ok(Target { git_ref, head, incoming: incoming.map_err(|error| unkept(&error))?, remote: None })
     }
 
     /// Takes a commit among incoming objects through the pipeline; the branch moves when it is prepared, as git moves
@@ -266,6 +277,7 @@ impl Platform {
             replaces: target.head.clone().unwrap_or(null),
             git_ref: target.git_ref.clone(),
             quarantine: Some(target.incoming.path().to_owned()),
+            remote: target.remote.clone(),
             env: EnvMap::new(),
         };
         let cancel = gone.child_token();
@@ -328,27 +340,6 @@ impl Platform {
         };
         let accepted = self.parts().tasks.blocking("move branch", accept).await;
         accepted.map_err(|panic| PlatformError::internal("the branch cannot be moved", &panic))?
-    }
-
-    /// Whom an app may fetch from, and how it makes itself known there.
-    async fn access(&self, name: &AppName) -> Result<Access, PlatformError> {
-        let app = name.clone();
-        let read = move |store: &Store| {
-            let allowed: BTreeSet<RemoteHost> = store.git_hosts()?.into_iter().collect();
-            // The app's own come first, and the first that fits is used.
-            let mut logins = store.registry_logins(Some(&app))?;
-            logins.extend(store.registry_logins(None)?);
-            Ok((allowed, logins))
-        };
-        let (allowed, logins) = self.parts().store.call(read).await?;
-        let header = |login: &RegistryLogin| {
-            let pair = format!("{}:{}", login.username, login.password.expose());
-            RemoteLogin {
-                authority: login.registry.to_string(),
-                header: Secret::new(format!("Basic {}", STANDARD.encode(pair))),
-            }
-        };
-        Ok(Access { allowed, logins: logins.iter().map(header).collect() })
     }
 
     /// Makes the repository of an app, unless it is there.

@@ -79,6 +79,8 @@ mod service;
 mod settings;
 /// Folders that outlive releases.
 mod storage;
+/// Code that a commit names and does not hold.
+mod submodules;
 /// Instances that end by themselves.
 mod supervisor;
 /// Maintenance, redirects, passwords, the access log.

@@ -168,6 +168,7 @@ impl World {
             proxy: Proxy::new(ProxyLimits::default(), tasks.child()),
             site: Site { http_port: 80 },
             left_over: Notify::new(),
+            fetches: crate::fetch_places(),
             timetable: Notify::new(),
             logs,
             tasks,

@@ -68,6 +68,13 @@ impl fmt::Display for RemoteRef {
     }
 }
 
+/// How much of what came before a commit is fetched with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum History {
+    Whole,
+    None,
+}
+
 /// What was fetched: the id of a commit, or of a tag of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
@@ -88,10 +95,43 @@ impl Access {
         bytes_max: u64,
         cancel: &CancellationToken,
     ) -> Result<Fetched, RemoteError> {
+        self.fetch_with(History::Whole, url, wanted, incoming, bytes_max, cancel).await
+    }
+
+    /// As [`fetch`](Self::fetch), of exactly this commit and without its history.
+    ///
+    /// # Errors
+    /// As those of `fetch`, and where the server does not give a commit by its id.
+    pub async fn fetch_commit(
+        &self,
+        url: &RemoteUrl,
+        commit: &CommitId,
+        incoming: &Incoming,
+        bytes_max: u64,
+        cancel: &CancellationToken,
+    ) -> Result<(), RemoteError> {
+        let wanted = RemoteRef(commit.to_string());
+        let fetched = self.fetch_with(History::None, url, &wanted, incoming, bytes_max, cancel).await?;
+        if fetched.id == *commit {
+            Ok(())
+        } else {
+            Err(RemoteError::Git { said: format!("it gives {} instead of {commit}", fetched.id) })
+        }
+    }
+
+    async fn fetch_with(
+        &self,
+        history: History,
+        url: &RemoteUrl,
+        wanted: &RemoteRef,
+        incoming: &Incoming,
+        bytes_max: u64,
+        cancel: &CancellationToken,
+    ) -> Result<Fetched, RemoteError> {
         let limit = Duration::from_secs(limits::FETCH_SECONDS_MAX);
         let fetched = async {
             let found = self.find_repository(url).await?;
-            let child = self.start(&found, wanted, incoming, bytes_max)?;
+            let child = self.start(history, &found, wanted, incoming, bytes_max)?;
             Running(child).end(bytes_max).await?;
             read_fetch_head(incoming.path())
         };
@@ -121,6 +161,7 @@ impl Access {
 
     fn start(
         &self,
+        history: History,
         found: &Found,
         wanted: &RemoteRef,
         incoming: &Incoming,
@@ -167,6 +208,9 @@ impl Access {
         git.env("GIT_ALLOC_LIMIT", (2 * limits::OBJECT_BYTES_MAX).to_string());
         git.arg("--git-dir").arg(incoming.path());
         git.args(["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance"]);
+        if history == History::None {
+            git.arg("--depth=1");
+        }
         git.arg("--end-of-options").arg(found.url.to_string()).arg(wanted.to_string());
         let mut child = Command::from(git);
         child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);

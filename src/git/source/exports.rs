@@ -10,7 +10,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Source, SourceError, SourceLimits, SourceReport,
+    Source, SourceError, SourceLimits, SourceReport, Submodule,
     pushes::noise,
     testing::{REMOTE, World},
 };
@@ -114,18 +114,21 @@ async fn submodules_and_lfs_pointers_are_named() {
     let pointer =
         format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 123456\n", "ab".repeat(32));
     let blob = world.object("blob", pointer.as_bytes());
-    let commit = world.commit("inner");
+    let inner = world.commit("inner");
     let modules = world.object("blob", b"[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib.git\n");
     let tree = world.tree(&[
         ("100644", b".gitmodules", &modules),
-        ("160000", b"lib", commit.as_str()),
+        ("160000", b"lib", inner.as_str()),
+        ("160000", b"lost", inner.as_str()),
         ("100644", b"model.bin", &blob),
     ]);
     let commit = world.commit_of(&tree);
     let outcome = world.push(&[REMOTE, &format!("{commit}:refs/heads/main")]).await;
     let report = outcome.inspected.unwrap().unwrap();
-    assert!(report.notes[0].starts_with("Submodule lib is not fetched"), "{:?}", report.notes);
-    assert!(report.notes[1].contains("model.bin is a pointer"), "{:?}", report.notes);
+    let lib = Submodule { path: "lib".into(), commit: inner, url: "../lib.git".into() };
+    assert_eq!(report.submodules, [lib]);
+    assert!(report.notes[0].contains("model.bin is a pointer"), "{:?}", report.notes);
+    assert!(report.notes[1].starts_with("Submodule lost is not fetched"), "{:?}", report.notes);
     let dest = world.root().join("out");
     export(&world, &report, &dest).unwrap();
     assert!(dest.join("lib").is_dir());

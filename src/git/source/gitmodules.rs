@@ -1,5 +1,7 @@
-//! What a `.gitmodules` file says, and what it must not say. Submodules are not fetched, so nothing of it is
-//! ever followed; it is refused all the same, because the next person to clone the app would follow it.
+//! What a `.gitmodules` file says, and what it must not say. Of a place in the tree it tells the URL, and nothing else of
+//! it is ever followed: where a submodule goes, the tree itself says.
+
+use std::collections::BTreeMap;
 
 /// Bytes of a `.gitmodules` file.
 pub(super) const BYTES_MAX: u64 = 1024 * 1024;
@@ -9,7 +11,7 @@ pub(super) fn fault(content: &[u8]) -> Option<String> {
     if content.contains(&0) {
         return Some("it holds a NUL byte".into());
     }
-    for (key, value) in assignments(content) {
+    for Assignment { key, value, .. } in assignments(content) {
         let shown = String::from_utf8_lossy(&value).into_owned();
         if value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
             // A carriage return at the end of a path is CVE-2025-48384.
@@ -44,15 +46,73 @@ fn is_plain_url(url: &str) -> bool {
     }
 }
 
-/// The `key = value` lines, keys in lower case, values as git reads them: quotes and escapes resolved,
-/// comments and blanks at the ends removed, lines joined at a backslash.
-fn assignments(content: &[u8]) -> Vec<(String, Vec<u8>)> {
+/// What is said of one submodule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    path: Option<Vec<u8>>,
+    url: Option<Vec<u8>>,
+    update: Option<Vec<u8>>,
+}
+
+impl Said {
+    /// Where it is fetched from, as it is written.
+    pub(super) fn url(&self) -> Option<&str> {
+        self.url.as_deref().and_then(|url| std::str::from_utf8(url).ok()).filter(|url| !url.is_empty())
+    }
+
+    /// Whether its author wants it left alone.
+    pub(super) fn is_left_out(&self) -> bool {
+        self.update.as_deref() == Some(b"none")
+    }
+}
+
+/// What is said of the submodules, by their place in the tree. Of what is said in two ways nothing is believed.
+pub(super) fn places(content: &[u8]) -> Result<BTreeMap<Vec<u8>, Said>, String> {
+    let mut named = BTreeMap::<Vec<u8>, Said>::new();
+    for Assignment { submodule, key, value } in assignments(content) {
+        let Some(name) = submodule else { continue };
+        let said = named.entry(name).or_default();
+        let place = match key.as_str() {
+            "path" => &mut said.path,
+            "url" => &mut said.url,
+            "update" => &mut said.update,
+            _ => continue,
+        };
+        if place.as_ref().is_some_and(|before| *before != value) {
+            return Err(format!("the {key} of a submodule is given twice"));
+        }
+        *place = Some(value);
+    }
+    let mut places = BTreeMap::new();
+    for said in named.into_values() {
+        let Some(path) = said.path.clone() else { continue };
+        if places.insert(path.clone(), said).is_some() {
+            return Err(format!("two submodules are at {:?}", String::from_utf8_lossy(&path)));
+        }
+    }
+    Ok(places)
+}
+
+/// A `key = value` line.
+#[derive(Debug, PartialEq, Eq)]
+struct Assignment {
+    /// The name in the `[submodule "NAME"]` above it; `None` below any other heading.
+    submodule: Option<Vec<u8>>,
+    /// In lower case.
+    key: String,
+    /// As git reads it: quotes and escapes resolved, comments and blanks at the ends removed, lines joined at a
+    /// backslash.
+    value: Vec<u8>,
+}
+
+fn assignments(content: &[u8]) -> Vec<Assignment> {
     let mut found = Vec::new();
     let mut rest = content;
+    let mut submodule = None;
     while !rest.is_empty() {
         rest = rest.trim_ascii_start();
         if let Some(inner) = rest.strip_prefix(b"[") {
-            rest = after_section(inner);
+            (submodule, rest) = section(inner);
             continue;
         }
         let key_end = rest.iter().position(|b| matches!(b, b'=' | b'\n')).unwrap_or(rest.len());
@@ -64,26 +124,37 @@ fn assignments(content: &[u8]) -> Vec<(String, Vec<u8>)> {
         }
         let key = String::from_utf8_lossy(rest[..key_end].trim_ascii()).to_ascii_lowercase();
         let (value, tail) = read_value(&rest[key_end + 1..]);
-        found.push((key, value));
+        found.push(Assignment { submodule: submodule.clone(), key, value });
         rest = tail;
     }
     found
 }
 
-/// Skips `submodule "name"]`; a bracket within the quoted name does not end it.
-fn after_section(inner: &[u8]) -> &[u8] {
+/// Reads `submodule "name"]`, where a bracket within the quoted name does not end it: the name, and what follows.
+fn section(inner: &[u8]) -> (Option<Vec<u8>>, &[u8]) {
     let (mut quoted, mut escaped) = (false, false);
+    let (mut heading, mut name) = (Vec::new(), None::<Vec<u8>>);
     for (at, byte) in inner.iter().enumerate() {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => quoted = !quoted,
-            b']' if !quoted => return &inner[at + 1..],
-            b'\n' => return &inner[at..],
-            _ => {}
+            b'\n' => return (None, &inner[at..]),
+            b'\\' if !escaped => {
+                escaped = true;
+                continue;
+            }
+            b'"' if !escaped => {
+                quoted = !quoted;
+                name.get_or_insert_default();
+            }
+            b']' if !escaped && !quoted => {
+                let is_ours = heading.trim_ascii().eq_ignore_ascii_case(b"submodule");
+                return (name.filter(|_| is_ours), &inner[at + 1..]);
+            }
+            other if quoted => name.get_or_insert_default().push(*other),
+            other => heading.push(*other),
         }
+        escaped = false;
     }
-    &[]
+    (None, &[])
 }
 
 fn read_value(raw: &[u8]) -> (Vec<u8>, &[u8]) {
@@ -146,9 +217,33 @@ mod tests {
             \turl = git@host.test:group/\\\n b.git\n\turl=../c.git\n\turl = ssh://git@host.test:22/d";
         assert_eq!(fault(content), None);
         let read = assignments(content);
-        assert_eq!(read[0], ("path".into(), b"lib/a".to_vec()));
-        assert_eq!(read[1].1, b"https://host.test/a.git");
-        assert_eq!(read[3].1, b"git@host.test:group/ b.git");
+        let first =
+            Assignment { submodule: Some(b"a]b".to_vec()), key: "path".into(), value: b"lib/a".to_vec() };
+        assert_eq!(read[0], first);
+        assert_eq!(read[1].value, b"https://host.test/a.git");
+        assert_eq!(read[3].value, b"git@host.test:group/ b.git");
+    }
+
+    #[test]
+    fn a_place_has_one_url() {
+        let read = |content: &str| places(content.as_bytes());
+        let found = read(
+            "[submodule \"a\"]\n\tpath = lib/a\n[core]\n\turl = ../x\n[Submodule \"a\"]\n\turl = ../a.git\n\
+             [submodule \"q\\\"]\"]\n\tpath = q\n\tupdate = none\n[submodule \"lost\"]\n\turl = ../b\n",
+        )
+        .unwrap();
+        assert_eq!(found.len(), 2, "{found:?}");
+        let (a, q) = (&found[&b"lib/a"[..]], &found[&b"q"[..]]);
+        assert_eq!((a.url(), a.is_left_out()), (Some("../a.git"), false));
+        assert_eq!((q.url(), q.is_left_out()), (None, true));
+        for (content, why) in [
+            ("[submodule \"a\"]\npath=a\nurl=../b\nurl=../c\n", "given twice"),
+            ("[submodule \"a\"]\npath=a\n[submodule \"a\"]\npath=b\n", "given twice"),
+            ("[submodule \"a\"]\npath=a\n[submodule \"b\"]\npath=a\n", "two submodules"),
+        ] {
+            assert!(read(content).unwrap_err().contains(why), "{content}");
+        }
+        assert!(read("[submodule \"a\"]\npath=a\npath=a\n").is_ok());
     }
 
     #[test]
@@ -182,7 +277,7 @@ mod tests {
                     b"[]=\"\\\n\r#; ab\t"[(state >> 24) as usize % 13]
                 })
                 .collect();
-            let _any = fault(&content);
+            let (_any, _some) = (fault(&content), places(&content));
         }
     }
 }

@@ -139,6 +139,26 @@ async fn c11_a_bomb_of_files_is_counted_not_walked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c11_a_bomb_of_submodules_is_counted_not_walked() {
+    refused_by_us(
+        |world| {
+            let names: Vec<String> = (0..10).map(|number| format!("m{number}")).collect();
+            let mut mode = "160000";
+            let mut below = "1".repeat(40);
+            for _ in 0..8 {
+                let lines: Vec<_> =
+                    names.iter().map(|name| (mode, name.as_bytes(), below.as_str())).collect();
+                below = world.tree(&lines);
+                mode = "40000";
+            }
+            below
+        },
+        "submodules, and the limit is 100",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c11_a_bomb_of_zeros_is_refused_by_its_size() {
     refused_by_us(
         |world| {

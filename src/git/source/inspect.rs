@@ -3,9 +3,9 @@
 //! Each tree object is read once, however often it stands in the commit, and what is below it is summed up
 //! from its parts: ten objects of ten lines that claim to be 10^10 files cost ten reads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use autostack_domain::CommitId;
+use autostack_domain::{CommitId, limits};
 use git2::Oid;
 use tokio_util::sync::CancellationToken;
 
@@ -14,9 +14,10 @@ use super::{
     objects::{Entry, Objects, entries},
     report::{SourceError, SourceLimits, SourceReport, spoken, spoken_bytes},
     rules::{self, Kind},
+    submodules::{self, Places},
 };
 
-/// Submodules or LFS files that are named one by one; the rest is counted.
+/// LFS files that are named one by one; the rest is counted.
 const NAMED_MAX: usize = 5;
 /// How an LFS pointer begins.
 const LFS_HEAD: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -29,6 +30,7 @@ struct Below {
     files: u64,
     folders: u64,
     bytes: u64,
+    submodules: usize,
     /// Folders within folders below it.
     depth: usize,
     /// Longest path below it, in bytes.
@@ -44,7 +46,7 @@ struct Inspection<'a> {
     seen: HashMap<Oid, Below>,
     /// Entries of all trees read so far: a lower bound of what the commit holds.
     entries_read: u64,
-    submodules: Named,
+    said: BTreeMap<Vec<u8>, gitmodules::Said>,
     lfs_files: Named,
 }
 
@@ -66,16 +68,22 @@ pub(super) fn inspect(
         cancel,
         seen: HashMap::new(),
         entries_read: 0,
-        submodules: Named::default(),
+        said: BTreeMap::new(),
         lfs_files: Named::default(),
     };
     let below = inspection.folder(commit.tree, &mut Vec::new(), 0)?;
+    // Whoever shares a tree object with others has been seen once, so their places are looked up again.
+    let has_submodules = |tree| inspection.seen.get(&tree).is_some_and(|below| below.submodules > 0);
+    let places = Places::find(objects, commit.tree, &inspection.said, &has_submodules)?;
+    let mut notes = inspection.notes();
+    notes.extend(places.notes);
     Ok(SourceReport {
         commit: commit_id,
         subject: commit.subject,
         files: below.files,
         bytes: below.bytes,
-        notes: inspection.notes(),
+        submodules: places.wanted,
+        notes,
         tree: commit.tree,
     })
 }
@@ -142,7 +150,10 @@ impl Inspection<'_> {
                 below.files += 1;
                 self.link(entry, path, depth, below)?;
             }
-            Some(Kind::Submodule) => self.submodules.add(path),
+            Some(Kind::Submodule) => {
+                below.folders += 1;
+                below.submodules += 1;
+            }
             None => return Err(refused(path, "it is neither a file, a folder, a link nor a submodule")),
         }
         Ok(())
@@ -171,6 +182,7 @@ impl Inspection<'_> {
             if let Some(why) = gitmodules::fault(blob.data()) {
                 return Err(refused(path, &why));
             }
+            self.said = gitmodules::places(blob.data()).map_err(|why| refused(path, &why))?;
         }
         Ok(bytes)
     }
@@ -215,6 +227,9 @@ impl Inspection<'_> {
         if below.folders > self.limits.files_max {
             return Err(self.too_many("folders", below.folders));
         }
+        if below.submodules > limits::SUBMODULES_MAX {
+            return Err(submodules::too_many(below.submodules));
+        }
         if below.bytes > self.limits.bytes_max {
             return Err(SourceError::OverLimit {
                 what: format!("the commit has at least {}", spoken_bytes(below.bytes)),
@@ -240,12 +255,6 @@ impl Inspection<'_> {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if let Some(names) = self.submodules.spoken() {
-            notes.push(format!(
-                "Submodule {names} is not fetched: its folder stays empty. \
-                 Commit its files, or fetch it in the build script."
-            ));
-        }
         if let Some(names) = self.lfs_files.spoken() {
             notes.push(format!(
                 "Git LFS is not supported: {names} is a pointer, not the file itself. \
@@ -262,6 +271,7 @@ impl Below {
         self.files = self.files.saturating_add(inner.files);
         self.folders = self.folders.saturating_add(inner.folders).saturating_add(1);
         self.bytes = self.bytes.saturating_add(inner.bytes);
+        self.submodules = self.submodules.saturating_add(inner.submodules);
         self.depth = self.depth.max(inner.depth + 1);
         self.path_bytes = self.path_bytes.max(name.len() + 1 + inner.path_bytes);
         if let Some((climb, link)) = &inner.climber {
@@ -282,20 +292,20 @@ impl Below {
 
 /// Paths for a note: the first few, and how many there are.
 #[derive(Default)]
-struct Named {
+pub(super) struct Named {
     first: Vec<String>,
     count: usize,
 }
 
 impl Named {
-    fn add(&mut self, path: &[u8]) {
+    pub(super) fn add(&mut self, path: &[u8]) {
         self.count += 1;
         if self.first.len() < NAMED_MAX {
             self.first.push(spoken(path));
         }
     }
 
-    fn spoken(&self) -> Option<String> {
+    pub(super) fn spoken(&self) -> Option<String> {
         let names = self.first.join(", ");
         match self.count - self.first.len() {
             _ if self.count == 0 => None,
@@ -305,7 +315,7 @@ impl Named {
     }
 }
 
-fn join(path: &mut Vec<u8>, name: &[u8]) {
+pub(super) fn join(path: &mut Vec<u8>, name: &[u8]) {
     if !path.is_empty() {
         path.push(b'/');
     }

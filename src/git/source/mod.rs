@@ -6,7 +6,7 @@
 //! be handed to [`Source::export`].
 //!
 //! In reading order: `report` (what comes out), `objects` (commits and trees, raw), `rules` (names, modes,
-//! symbolic links), `gitmodules`, `inspect`, `export`, `git_dir`, `big_file` (files too large for the agent's memory).
+//! symbolic links), `gitmodules`, `inspect`, `submodules`, `export`, `git_dir`, `big_file` (files too large for the agent's memory).
 //! Everything here blocks; nothing here follows a symbolic link, runs a hook or fetches anything.
 
 mod big_file;
@@ -17,6 +17,7 @@ mod inspect;
 mod objects;
 mod report;
 pub(crate) mod rules;
+mod submodules;
 
 #[cfg(test)]
 mod exports;
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::quarantine;
 
 pub(crate) use report::spoken_bytes;
-pub use report::{SourceError, SourceLimits, SourceReport};
+pub use report::{SourceError, SourceLimits, SourceReport, Submodule};
 
 /// The objects of one repository, with or without one push's quarantine.
 pub struct Source {

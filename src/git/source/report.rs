@@ -45,9 +45,22 @@ pub struct SourceReport {
     pub files: u64,
     /// Bytes of its files together.
     pub bytes: u64,
+    /// Submodules that are to be fetched into it.
+    pub submodules: Vec<Submodule>,
     /// Plain sentences for the pusher: what is in the commit and is not supported.
     pub notes: Vec<String>,
     pub(super) tree: Oid,
+}
+
+/// A place in a commit where the files of another commit belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submodule {
+    /// The place: a path of the commit, without a slash at either end.
+    pub path: String,
+    /// The other commit.
+    pub commit: CommitId,
+    /// Where `.gitmodules` says that it is, as it is written there.
+    pub url: String,
 }
 
 impl SourceReport {

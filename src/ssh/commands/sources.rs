@@ -54,6 +54,7 @@ const SYNC: Command = Command {
     details: &[
         "REF is a branch, a tag or a commit; without it, what a clone would check out. It becomes the branch that the \
          app deploys.",
+        "Its submodules are fetched when it is deployed, as those of a push are.",
         "https only. A private repository: git:auth. A host of your own network: git:allow-host.",
     ],
     options: &[
