@@ -20,7 +20,7 @@ use autostack_base::{
 };
 use autostack_builder::{Builder, Logins};
 use autostack_deploy::{Deployer, Parts, RecoveryError, Site, fetch_places};
-use autostack_engine::{Engine, EngineError, RegistryAuth};
+use autostack_engine::{Engine, EngineError};
 use autostack_git::{Repositories, RepositoryError, install_hooks};
 use autostack_logs::{LogError, LogLimits, Logs};
 use autostack_platform::{Addresses, HookAccess, Platform};
@@ -352,11 +352,10 @@ fn logins(store: &Store) -> Logins {
     let store = store.clone();
     Arc::new(move |app, registry| {
         let registry = registry.parse().ok()?;
-        let found = store.registry_login(app, &registry).unwrap_or_else(|error| {
+        store.registry_login(app, &registry).unwrap_or_else(|error| {
             tracing::error!(%app, %registry, %error, "a login at a registry cannot be read");
             None
-        });
-        found.map(RegistryAuth::from)
+        })
     })
 }
 

@@ -7,10 +7,10 @@ use std::{
 
 use autostack_builder::BuildPlan;
 use autostack_domain::{
-    Artifact, BuildSettings, EnvMap, Failure, FailureKind, ImageReference, ProcessType, ReleaseNumber,
-    ReleaseSource, Stage, cron::CronTask, health::HealthCheck, release::ConfigBrought,
+    Artifact, BuildSettings, EnvMap, Failure, FailureKind, ImageReference, ProcessType, RegistryLogin,
+    ReleaseNumber, ReleaseSource, Stage, cron::CronTask, health::HealthCheck, release::ConfigBrought,
 };
-use autostack_engine::{Engine, ImageFacts, Output, RegistryAuth};
+use autostack_engine::{Engine, ImageFacts, Output};
 use futures_util::{StreamExt, stream};
 
 use crate::{
@@ -51,7 +51,7 @@ pub(crate) async fn make(
 ) -> Result<Made, Failure> {
     match &job.input {
         Input::Commit(pushed) => of_commit(pushed, job, work, parts, facts).await,
-        Input::Pull { reference, auth } => of_registry(reference, auth.as_ref(), job, work, parts).await,
+        Input::Pull { reference, login } => of_registry(reference, login.as_ref(), job, work, parts).await,
         Input::Archive { reference, bytes } => of_archive(reference, bytes, job, work, parts).await,
         Input::Again { of, config, .. } => again::of_release(*of, *config, job, parts, &facts.app).await,
     }
@@ -126,7 +126,7 @@ fn choose_recipe(
 
 async fn of_registry(
     reference: &ImageReference,
-    auth: Option<&RegistryAuth>,
+    login: Option<&RegistryLogin>,
     job: &Job,
     work: &Workspace,
     parts: &Parts,
@@ -135,7 +135,7 @@ async fn of_registry(
     job.log.step(format!("Deploying {} from image {reference}", job.app));
     work.will_make_image();
     let image = engine
-        .pull(reference, auth, &say_to(job), &job.cancel)
+        .pull(reference, login, &say_to(job), &job.cancel)
         .await
         .map_err(|error| engine_failure(Stage::Source, &error))?;
     let pinned = match image.digest_for(reference) {

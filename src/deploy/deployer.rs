@@ -16,9 +16,9 @@ use autostack_base::{
 use autostack_builder::Builder;
 use autostack_domain::{
     App, AppName, By, CommitId, DeploymentId, EnvMap, Failure, FailureKind, Host, ImageReference, LineKind,
-    RefName, Release, ReleaseNumber, RemoteUrl, Source, Stage, limits,
+    RefName, RegistryLogin, Release, ReleaseNumber, RemoteUrl, Source, Stage, limits,
 };
-use autostack_engine::{Engine, RegistryAuth};
+use autostack_engine::Engine;
 use autostack_git::Repositories;
 use autostack_logs::{BuildLog, Entry, Logs, Origin};
 use autostack_proxy::Proxy;
@@ -108,7 +108,7 @@ pub enum Input {
         /// Its name.
         reference: ImageReference,
         /// The login at its registry, where there is one.
-        auth: Option<RegistryAuth>,
+        login: Option<RegistryLogin>,
     },
     /// An archive of one image, made by `docker save`.
     Archive {

@@ -66,8 +66,6 @@ pub const SUBMODULES_MAX: usize = 100;
 pub const SUBMODULE_DEPTH_MAX: usize = 5;
 /// Hosts that an admin may let apps fetch from beside the public Internet.
 pub const GIT_HOSTS_MAX: usize = 64;
-/// Bytes of a name or a password for a host of repositories.
-pub const GIT_LOGIN_BYTES_MAX: usize = 4 * 1024;
 /// Buildpacks of one app.
 pub const BUILDPACKS_MAX: usize = 16;
 

@@ -83,6 +83,11 @@ impl RegistryLogin {
         }
         Ok(Self { registry, username: username.to_owned(), password: Secret::new(password.to_owned()) })
     }
+
+    /// Whether it is for the registry of that image.
+    pub fn fits(&self, image: &ImageReference) -> bool {
+        self.registry == RegistryName::of(image)
+    }
 }
 
 #[cfg(test)]

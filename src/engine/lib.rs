@@ -11,7 +11,6 @@
 //! | [`error`], [`pull_refusal`] | [`EngineError`]: why it could not, for people |
 //! | [`images`] | pull, load, import, tag, remove, read files |
 //! | [`build`] | images from a Dockerfile |
-//! | [`registry_auth`] | [`RegistryAuth`]: how the agent logs in to a registry |
 //! | [`cache`] | which build cache is ours |
 //! | [`output`] | what long operations say while they run |
 //!
@@ -31,7 +30,6 @@ pub mod labels;
 pub mod mark;
 pub mod output;
 pub mod pull_refusal;
-pub mod registry_auth;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -48,4 +46,3 @@ pub use images::{ImageFacts, ImageFiles, ImageHealthcheck, OurImage};
 pub use mark::AgentMark;
 pub use output::{Output, Say};
 pub use pull_refusal::PullRefusal;
-pub use registry_auth::RegistryAuth;

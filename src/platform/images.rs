@@ -7,7 +7,6 @@ use autostack_domain::{
     AppName, ImageReference, RegistryLogin, RegistryName,
     permission::{Action, Actor, allows},
 };
-use autostack_engine::RegistryAuth;
 use autostack_store::Store;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -43,8 +42,7 @@ impl Platform {
         self.check_engine()?;
         let (app, registry) = (name.clone(), RegistryName::of(&reference));
         let login = self.parts().store.call(move |store| store.registry_login(&app, &registry)).await?;
-        let auth = login.map(RegistryAuth::from);
-        self.deploy(actor, name, Input::Pull { reference, auth }, screen, gone).await
+        self.deploy(actor, name, Input::Pull { reference, login }, screen, gone).await
     }
 
     /// Loads an archive of one image, made by `docker save`, and takes it live under the given name.
@@ -93,7 +91,7 @@ impl Platform {
         if !removed {
             let message = format!("there is no login at {registry}");
             return Err(
-                PlatformError::new(ErrorKind::NotFound, message).hint("registry:report shows the logins")
+                PlatformError::new(ErrorKind::Conflict, message).hint("registry:report shows the logins")
             );
         }
         self.event(actor, app, "registry:logout", registry.to_string());

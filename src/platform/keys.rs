@@ -13,14 +13,13 @@ use ssh_key::{HashAlg, PublicKey};
 
 use crate::{
     error::{ErrorKind, PlatformError},
+    key_line,
     platform::Platform,
     users::address_of,
 };
 
 /// The address of the admin that is made for a key without a user.
 const OPERATOR_EMAIL: &str = "admin@localhost";
-/// Bytes of a key's line; an RSA key of 16,384 bits takes 2.8 KiB.
-pub const KEY_LINE_BYTES_MAX: usize = 16 * 1024;
 /// Characters of a key's name.
 const KEY_NAME_CHARS_MAX: usize = 100;
 
@@ -58,7 +57,7 @@ impl Platform {
         line: &str,
     ) -> Result<SshKeyRecord, PlatformError> {
         // Before a user is made for it.
-        let key = parse_key(line)?;
+        let key = key_line::parse(line)?;
         check_key_name(name)?;
         let user = match email {
             Some(email) => self.user_with(&normal_email(email)?).await?.ok_or_else(|| {
@@ -84,7 +83,7 @@ impl Platform {
         line: &str,
     ) -> Result<KeyView, PlatformError> {
         check_host(actor, "add a key for somebody else")?;
-        let key = parse_key(line)?;
+        let key = key_line::parse(line)?;
         check_key_name(name)?;
         let email = address_of(user)?;
         let known = self.user_with(&email).await?;
@@ -105,7 +104,7 @@ impl Platform {
 
     /// Adds a key of the actor's own.
     pub async fn add_own_key(&self, actor: &Actor, name: &str, line: &str) -> Result<KeyView, PlatformError> {
-        let key = parse_key(line)?;
+        let key = key_line::parse(line)?;
         check_key_name(name)?;
         let id = actor.user.clone();
         let user = self.parts().store.call(move |store| store.user(&id)).await?;
@@ -142,6 +141,8 @@ impl Platform {
         given: &str,
         even_the_last: bool,
     ) -> Result<KeyView, PlatformError> {
+        // Two who take away one key each must not leave nobody.
+        let _one_at_a_time = self.0.removing_key.lock().await;
         let keys = self.keys_of(actor, ring).await?;
         let key = choose(&keys, given, ring)?;
         let own = self.keys_of(actor, Keyring::Own).await?;
@@ -152,7 +153,8 @@ impl Platform {
                 .hint("add another key first, or say --force"));
         }
         self.remove_key(&key.fingerprint).await?;
-        self.event(actor, None, "keys:remove", format!("{} of {}", key.fingerprint, key.user));
+        let kind = if ring == Keyring::Own { "keys:remove" } else { "ssh-keys:remove" };
+        self.event(actor, None, kind, format!("{} of {}", key.fingerprint, key.user));
         Ok(key.clone())
     }
 
@@ -203,7 +205,7 @@ impl Platform {
             fingerprint: fingerprint(key),
             user: user.id.clone(),
             name: name.to_owned(),
-            public_key: line.trim().to_owned(),
+            public_key: key.to_openssh().unwrap_or_else(|_| line.trim().to_owned()),
             created_at: clock::now(),
         };
         let added = record.clone();
@@ -268,20 +270,6 @@ fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
-fn parse_key(line: &str) -> Result<PublicKey, PlatformError> {
-    let refuse = |why: String| {
-        PlatformError::new(ErrorKind::Invalid, format!("this is not a public key: {why}"))
-            .hint("give one line of a .pub file, such as ~/.ssh/id_ed25519.pub, on standard input")
-    };
-    if line.contains("PRIVATE KEY") {
-        return Err(refuse("it is a private key; keep it to yourself".into()));
-    }
-    if line.len() > KEY_LINE_BYTES_MAX {
-        return Err(refuse(format!("{} bytes; the limit is {KEY_LINE_BYTES_MAX} bytes", line.len())));
-    }
-    PublicKey::from_openssh(line.trim()).map_err(|error| refuse(error.to_string()))
-}
-
 fn check_key_name(name: &str) -> Result<(), PlatformError> {
     let fits = !name.trim().is_empty()
         && name.chars().count() <= KEY_NAME_CHARS_MAX
@@ -298,23 +286,6 @@ fn check_key_name(name: &str) -> Result<(), PlatformError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const KEY: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ada@laptop";
-
-    #[test]
-    fn a_line_of_a_pub_file_is_a_key() {
-        let key = parse_key(&format!("{KEY}\n")).unwrap();
-        assert!(key.fingerprint(HashAlg::Sha256).to_string().starts_with("SHA256:"));
-    }
-
-    #[test]
-    fn what_is_no_public_key_is_refused() {
-        let long = format!("{KEY}{}", "x".repeat(KEY_LINE_BYTES_MAX));
-        for bad in ["", "ssh-ed25519", "hello", "-----BEGIN OPENSSH PRIVATE KEY-----", &long] {
-            assert_eq!(parse_key(bad).unwrap_err().kind, ErrorKind::Invalid, "{bad:?}");
-        }
-    }
 
     #[test]
     fn names_of_keys_are_for_a_terminal() {

@@ -26,7 +26,7 @@
 //! | `push_options` | what a pusher says beside the commits |
 //! | [`screen`] | where the lines of a push go |
 //! | [`fetch`] | `git clone` and `git fetch` |
-//! | [`users`], [`keys`] | users, and the keys that they come with |
+//! | [`users`], [`keys`], `key_line` | users, and the keys that they come with |
 //! | [`members`], [`revoked`] | who may use an app, and what ends when somebody no longer may |
 //! | [`run`] | commands with an app's code and config, beside its instances or in one |
 //! | [`status`] | what the agent says of itself |
@@ -69,6 +69,7 @@ pub mod traffic;
 pub mod users;
 
 mod disk;
+mod key_line;
 mod locks;
 mod rename;
 mod settings;
@@ -86,6 +87,7 @@ pub use events::{EventFeed, EventQuery};
 pub use fetch::Fetch;
 pub use git_settings::{GitSetting, GitView};
 pub use images::LoginView;
+pub use key_line::KEY_LINE_BYTES_MAX;
 pub use keys::{KeyView, Keyring};
 pub use members::MemberView;
 pub use platform::{Addresses, HookAccess, Platform};

@@ -23,6 +23,8 @@ pub(crate) struct Inner {
     pub(crate) builds: Builds,
     pub(crate) leaving: Leaving,
     pub(crate) rights: Rights,
+    /// Held while a key is removed.
+    pub(crate) removing_key: tokio::sync::Mutex<()>,
     /// Held while an app is made.
     pub(crate) creating: tokio::sync::Mutex<()>,
     pub(crate) addresses: Addresses,
@@ -59,6 +61,7 @@ impl Platform {
             pushes: Pushes::default(),
             builds: Builds::default(),
             leaving: Leaving::default(),
+            removing_key: tokio::sync::Mutex::default(),
             rights: Rights::default(),
             creating: tokio::sync::Mutex::default(),
             addresses,

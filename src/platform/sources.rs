@@ -6,8 +6,8 @@ use std::{fs::File, io, time::Duration};
 use autostack_base::clock;
 use autostack_deploy::{ArchiveBytes, Input, Pushed};
 use autostack_domain::{
-    App, AppName, CommitId, EnvMap, Failure, FailureKind, Line, RefName, RegistryLogin, RegistryName,
-    RemoteHost, RemoteUrl, Secret, Stage, limits,
+    App, AppName, CommitId, EnvMap, Failure, FailureKind, Line, RefName, RemoteHost, RemoteUrl, Stage,
+    limits,
     permission::{Action, Actor, allows},
     push::DEFAULT_DEPLOY_BRANCHES,
 };
@@ -388,23 +388,6 @@ impl Platform {
             .hint("name an app of yours instead of --global"));
         }
         Ok(self.parts().store.call(|store: &Store| store.git_hosts()).await?)
-    }
-
-    /// Keeps a login at a host of repositories, or forgets it: the same drawer as that of registries.
-    pub async fn git_login(
-        &self,
-        actor: &Actor,
-        app: Option<&AppName>,
-        host: RegistryName,
-        login: Option<(String, String)>,
-    ) -> Result<(), PlatformError> {
-        match login {
-            Some((username, password)) => {
-                let login = RegistryLogin { registry: host, username, password: Secret::new(password) };
-                self.registry_login(actor, app, login).await
-            }
-            None => self.registry_logout(actor, app, &host).await,
-        }
     }
 }
 

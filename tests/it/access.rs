@@ -189,3 +189,48 @@ fn everybody_has_keys_of_their_own() {
     ada.ssh(&["keys:remove", "ada", "--force"]).ok();
     assert_eq!(ada.ssh(&["version"]).code, Some(255));
 }
+
+#[test]
+fn what_is_no_key_is_not_let_in_and_an_admin_does_not_lock_the_host() {
+    let world = World::new();
+    let root = world.developer("root");
+    let (one, two) = (world.stranger("one"), world.stranger("two"));
+    let private = std::fs::read_to_string(one.home().join("key")).unwrap();
+    let secret = private.lines().nth(3).unwrap();
+    let (key, other) = (one.public_key(), two.public_key());
+    let both = format!("{key}{other}");
+    let options = format!("command=\"id\",no-pty {key}");
+    for (given, why) in [
+        (private.as_str(), "it is a private key"),
+        (&both, "there are 2 lines"),
+        (&options, "options stand in front"),
+        ("ssh-ed25519 AAAA", "not a public key"),
+        ("", "needs the public key"),
+    ] {
+        for command in ["ssh-keys:add", "keys:add"] {
+            let refused = root.ssh_input(&[command, "one"], given.as_bytes());
+            assert_eq!(refused.code, Some(2), "{refused}");
+            assert!(refused.stderr.contains(why), "{why}: {refused}");
+        }
+    }
+    assert!(!world.log().contains(secret), "a private key is not repeated");
+    assert_eq!(one.ssh(&["version"]).code, Some(255));
+    assert_eq!(root.ssh(&["ssh-keys:list", "--quiet"]).ok().lines().count(), 1);
+
+    root.ssh_input(&["ssh-keys:add", "one"], format!("\r\n{}\r\n\r\n", key.trim()).as_bytes()).ok();
+    one.ssh(&["version"]).ok();
+    let again = root.ssh_input(&["ssh-keys:add", "uno"], key.as_bytes());
+    assert!(again.code == Some(1) && again.stderr.contains("under the name one"), "{again}");
+
+    for command in ["ssh-keys:remove", "keys:remove"] {
+        let last = root.ssh(&[command, "root"]);
+        assert!(last.code == Some(1) && last.stderr.contains("your only key"), "{last}");
+    }
+    root.ssh_input(&["ssh-keys:add", "two", "--user", "admin"], other.as_bytes()).ok();
+    root.ssh(&["ssh-keys:remove", "root"]).ok();
+    assert_eq!(root.ssh(&["version"]).code, Some(255));
+    let last = two.ssh(&["ssh-keys:remove", "two"]);
+    assert!(last.code == Some(1) && last.stderr.contains("--force"), "{last}");
+    two.ssh(&["ssh-keys:remove", "two", "--force"]).ok();
+    assert_eq!(two.ssh(&["version"]).code, Some(255));
+}

@@ -14,11 +14,11 @@ use autostack_base::{
     tasks::Tasks,
 };
 use autostack_domain::{
-    AppName, DeploymentId, EnvMap, Failure, FailureKind, Secret, Stage,
+    AppName, DeploymentId, EnvMap, Failure, FailureKind, RegistryLogin, Secret, Stage,
     image::{Digest, ImageReference},
 };
 use autostack_engine::{
-    Engine, EngineError, ImageFacts, RegistryAuth,
+    Engine, EngineError, ImageFacts,
     build::{Budget, Build, BuilderChoice, Built, Dockerfile},
 };
 use autostack_logs::BuildLog;
@@ -41,7 +41,7 @@ use crate::{builder::Made, environment::HOST_CERTIFICATES, plan::BuildPlan};
 const SECRET_BYTES_MAX: usize = 500 * 1024;
 
 /// Finds the login of an app at a registry. May block.
-pub type Logins = Arc<dyn Fn(&AppName, &str) -> Option<RegistryAuth> + Send + Sync>;
+pub type Logins = Arc<dyn Fn(&AppName, &str) -> Option<RegistryLogin> + Send + Sync>;
 
 /// One image to make, and everything that is needed for it.
 pub(crate) struct ImageBuild<'a> {

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use autostack_domain::image::{Digest, ImageReference};
-use bollard::{models::DistributionInspect, query_parameters::CreateImageOptions};
+use autostack_domain::{
+    RegistryLogin,
+    image::{Digest, ImageReference},
+};
+use bollard::{auth::DockerCredentials, models::DistributionInspect, query_parameters::CreateImageOptions};
 use futures_util::StreamExt;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::{ImageFacts, progress::PullProgress};
-use crate::{
-    About, Engine, EngineError, Output, Product, PullRefusal, RegistryAuth, Say, engine::or_cancelled,
-};
+use crate::{About, Engine, EngineError, Output, Product, PullRefusal, Say, engine::or_cancelled};
 
 /// What a registry may take to say which manifest a tag stands for.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,7 +45,7 @@ impl Engine {
     pub async fn pull(
         &self,
         reference: &ImageReference,
-        auth: Option<&RegistryAuth>,
+        auth: Option<&RegistryLogin>,
         say: &Say<'_>,
         cancel: &CancellationToken,
     ) -> Result<ImageFacts, EngineError> {
@@ -87,7 +88,7 @@ impl Engine {
     async fn wanted(
         &self,
         reference: &ImageReference,
-        auth: Option<&RegistryAuth>,
+        auth: Option<&RegistryLogin>,
         about: &About,
     ) -> Result<Wanted, EngineError> {
         let digest = match about.product {
@@ -113,14 +114,14 @@ impl Engine {
     async fn look_up(
         &self,
         reference: &ImageReference,
-        auth: Option<&RegistryAuth>,
+        auth: Option<&RegistryLogin>,
         about: &About,
     ) -> Result<Option<Digest>, EngineError> {
         let name = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => format!("{}@{digest}", reference.repository()),
             (None, tag) => format!("{}:{}", reference.repository(), tag.unwrap_or("latest")),
         };
-        let credentials = auth.map(RegistryAuth::credentials);
+        let credentials = auth.map(credentials);
         let asked = self
             .call_within(LOOK_UP_TIMEOUT, "look the image up in its registry", |docker| async move {
                 docker.inspect_registry_image(&name, credentials).await
@@ -139,7 +140,7 @@ impl Engine {
         &self,
         reference: &ImageReference,
         wanted: &Wanted,
-        auth: Option<&RegistryAuth>,
+        auth: Option<&RegistryLogin>,
         say: &Say<'_>,
     ) -> Result<(), EngineError> {
         let docker = self.docker().await?;
@@ -148,7 +149,7 @@ impl Engine {
             tag: Some(wanted.tag_or_digest.clone()),
             ..CreateImageOptions::default()
         };
-        let mut messages = docker.create_image(Some(options), None, auth.map(RegistryAuth::credentials));
+        let mut messages = docker.create_image(Some(options), None, auth.map(credentials));
         let mut progress = PullProgress::default();
         loop {
             let next = time::timeout(SILENCE_MAX, messages.next()).await;
@@ -248,4 +249,14 @@ fn fits_platform(about: &About, os: &str, arch: &str) -> bool {
         here => here == arch,
     };
     (os.is_empty() || os == about.os) && (arch.is_empty() || runs(&about.arch))
+}
+
+/// A login in the words of the engine's API. It is given to the engine with each pull and kept nowhere on its side.
+pub(crate) fn credentials(login: &RegistryLogin) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(login.username.clone()),
+        password: Some(login.password.expose().clone()),
+        serveraddress: Some(login.registry.to_string()),
+        ..DockerCredentials::default()
+    }
 }

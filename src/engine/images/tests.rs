@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use autostack_domain::{AppName, DeploymentId, Digest, ImageReference, Secret};
+use autostack_domain::{AppName, DeploymentId, Digest, ImageReference, RegistryLogin, Secret};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Engine, EngineError, ImageFacts, Output, PullRefusal, RegistryAuth,
+    Engine, EngineError, ImageFacts, Output, PullRefusal,
     testing::{BUSYBOX, Registry, TestEngine, busybox, tar_of},
 };
 
@@ -40,7 +40,7 @@ impl Heard {
 async fn pull(
     engine: &Engine,
     reference: &ImageReference,
-    auth: Option<&RegistryAuth>,
+    auth: Option<&RegistryLogin>,
 ) -> Result<ImageFacts, EngineError> {
     engine.pull(reference, auth, &|_| {}, &CancellationToken::new()).await
 }
@@ -116,9 +116,9 @@ async fn a_login_goes_to_its_registry_and_to_no_other() {
 
     // It is here by now, and still nobody gets it without the login.
     assert_eq!(why(pull(&engine, &reference, None).await), PullRefusal::Denied);
-    let wrong = RegistryAuth { password: Secret::new("wrong".into()), ..auth.clone() };
+    let wrong = RegistryLogin { password: Secret::new("wrong".into()), ..auth.clone() };
     assert_eq!(why(pull(&engine, &reference, Some(&wrong)).await), PullRefusal::Denied);
-    let elsewhere = RegistryAuth { server: "127.0.0.2:1".into(), ..auth };
+    let elsewhere = RegistryLogin { registry: "127.0.0.2:1".parse().unwrap(), ..auth };
     assert_eq!(why(pull(&engine, &reference, Some(&elsewhere)).await), PullRefusal::Denied);
     let facts = engine.inspect_image(id.as_str()).await.unwrap().unwrap();
     engine.also_remove(facts.repo_digests[0].clone());

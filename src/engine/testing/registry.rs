@@ -10,12 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use autostack_domain::{Digest, ImageReference, Secret};
+use autostack_domain::{Digest, ImageReference, RegistryLogin, Secret};
 use bollard::query_parameters::PushImageOptions;
 use futures_util::StreamExt;
 use tempfile::TempDir;
 
-use crate::{Engine, RegistryAuth, images::names::split_name};
+use crate::{
+    Engine,
+    images::{names::split_name, pull::credentials},
+};
 
 /// How long the registry may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -72,9 +75,10 @@ impl Registry {
     }
 
     /// The login that it takes.
-    pub fn auth(&self) -> Option<RegistryAuth> {
+    pub fn auth(&self) -> Option<RegistryLogin> {
         let (username, password) = self.login.clone()?;
-        Some(RegistryAuth { username, password: Secret::new(password), server: self.server() })
+        let registry = self.server().parse().unwrap();
+        Some(RegistryLogin { registry, username, password: Secret::new(password) })
     }
 
     /// Pushes an image from the engine, under that name; the engine is left without the name.
@@ -85,7 +89,7 @@ impl Registry {
         let (repository, tag) = split_name(&full);
         let options = PushImageOptions { tag: Some(tag.to_owned()), ..PushImageOptions::default() };
         let docker = engine.docker().await.unwrap();
-        let credentials = self.auth().map(|auth| auth.credentials());
+        let credentials = self.auth().as_ref().map(credentials);
         let mut messages = docker.push_image(repository, Some(options), credentials);
         while let Some(message) = messages.next().await {
             message.unwrap_or_else(|error| panic!("push of {full}: {error}"));

@@ -150,6 +150,14 @@ impl Invocation {
         }
     }
 
+    /// Reads a secret that the client sends; one line break at its end is not part of it.
+    pub(crate) async fn read_secret(&mut self, bytes_max: usize, what: &str) -> Result<String, Refusal> {
+        let bytes = self.read_input(bytes_max + 2, what).await?;
+        let text = String::from_utf8(bytes).map_err(|_| Refusal::failed(format!("{what} is UTF-8 text.")))?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+    }
+
     /// Says that it is done, unless nobody wants to hear it.
     pub(crate) async fn done(&self, text: impl Into<String>) -> Result<(), Refusal> {
         if self.has("--quiet") {

@@ -1,7 +1,7 @@
 //! SSH keys: `ssh-keys:*` are everybody's, for admins of the platform; `keys:*` are one's own.
 
 use autostack_domain::permission::Actor;
-use autostack_platform::{KeyView, Keyring, PlatformError, keys::KEY_LINE_BYTES_MAX};
+use autostack_platform::{KEY_LINE_BYTES_MAX, KeyView, Keyring, PlatformError};
 
 use crate::commands::{
     command::{Command, FORMAT, Flag, Needs, Words},

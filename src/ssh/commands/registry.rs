@@ -58,7 +58,7 @@ async fn login(mut invocation: Invocation) -> Result<(), Refusal> {
     let registry = registry(&mut invocation)?;
     let username = invocation.word("the name of the user there")?;
     let password = if invocation.has(PASSWORD_STDIN) {
-        read_password(&mut invocation).await?
+        invocation.read_secret(limits::REGISTRY_LOGIN_BYTES_MAX, "A password").await?
     } else {
         invocation.word("a password: --password-stdin reads it")?
     };
@@ -96,21 +96,4 @@ async fn report(mut invocation: Invocation) -> Result<(), Refusal> {
 
 fn registry(invocation: &mut Invocation) -> Result<RegistryName, Refusal> {
     Ok(invocation.word("the host name of a registry")?.parse()?)
-}
-
-/// Reads up to the end of the input; one line break at the end is not part of the password.
-async fn read_password(invocation: &mut Invocation) -> Result<String, Refusal> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = invocation.input.next().await {
-        bytes.extend_from_slice(chunk.as_ref());
-        if bytes.len() > limits::REGISTRY_LOGIN_BYTES_MAX + 2 {
-            return Err(Refusal::failed(format!(
-                "A password has {} bytes at most.",
-                limits::REGISTRY_LOGIN_BYTES_MAX
-            )));
-        }
-    }
-    let text = String::from_utf8(bytes).map_err(|_| Refusal::failed("The password is not UTF-8."))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use autostack_domain::{RemoteHost, RemoteUrl, limits, permission::Action};
+use autostack_domain::{RegistryLogin, RegistryName, RemoteHost, RemoteUrl, limits, permission::Action};
 use autostack_git::{ArchiveKind, RemoteRef};
 use autostack_platform::{AfterSync, ArchiveSource, ArchiveWords, Outcome, Synced};
 use bytes::Bytes;
@@ -218,7 +218,7 @@ async fn auth(mut invocation: Invocation) -> Result<(), Refusal> {
     // Unlike elsewhere the first word is the host: that is how the grammar has it.
     let app = invocation.arguments.named_app()?;
     let _global = invocation.arguments.take_global();
-    let host = invocation.word("the name of a host")?.parse()?;
+    let host: RegistryName = invocation.word("the name of a host")?.parse()?;
     let username = invocation.arguments.next();
     let password = invocation.arguments.next();
     let reads_password = invocation.has(PASSWORD_STDIN);
@@ -227,7 +227,7 @@ async fn auth(mut invocation: Invocation) -> Result<(), Refusal> {
         (None, _) => None,
         (Some(name), Some(password)) => Some((name, password)),
         (Some(name), None) if reads_password => {
-            let password = text(&mut invocation.input, limits::GIT_LOGIN_BYTES_MAX).await?;
+            let password = invocation.read_secret(limits::REGISTRY_LOGIN_BYTES_MAX, "A password").await?;
             Some((name, password))
         }
         (Some(_), None) => {
@@ -236,34 +236,16 @@ async fn auth(mut invocation: Invocation) -> Result<(), Refusal> {
             );
         }
     };
-    for part in login.iter().flat_map(|(name, password)| [name, password]) {
-        let fits = !part.is_empty()
-            && part.len() <= limits::GIT_LOGIN_BYTES_MAX
-            && !part.chars().any(char::is_control);
-        if !fits {
-            return Err(invocation
-                .usage("Name and password are text of 4096 bytes at most, without control characters."));
-        }
-    }
+    let login =
+        login.map(|(name, password)| RegistryLogin::new(host.clone(), &name, &password)).transpose()?;
     let is_kept = login.is_some();
     let platform = &invocation.platform;
-    let said = format!("{host}");
-    platform.git_login(&invocation.actor, app.as_ref(), host, login).await?;
-    let what = if is_kept { "Kept a login at" } else { "Forgot the login at" };
-    invocation.done(format!("{what} {said}")).await
-}
-
-/// What the client sends, as text without the line end.
-async fn text(input: &mut Intake, bytes_max: usize) -> Result<String, Refusal> {
-    let mut all = Vec::new();
-    while let Some(chunk) = input.next().await {
-        all.extend_from_slice(chunk.as_ref());
-        if all.len() > bytes_max {
-            return Err(Refusal::failed("The password is longer than 4096 bytes."));
-        }
+    match login {
+        Some(login) => platform.registry_login(&invocation.actor, app.as_ref(), login).await?,
+        None => platform.registry_logout(&invocation.actor, app.as_ref(), &host).await?,
     }
-    let text = String::from_utf8(all).map_err(|_| Refusal::failed("The password is not UTF-8 text."))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    let what = if is_kept { "Kept a login at" } else { "Forgot the login at" };
+    invocation.done(format!("{what} {host}")).await
 }
 
 /// What the client sends, as a stream of bytes with an end.
