@@ -64,11 +64,10 @@ async fn of_commit(
     parts: &Parts,
     facts: &AppFacts,
 ) -> Result<Made, Failure> {
-    let settings = &facts.app.settings;
     let mut config = Config::of_push(facts, pushed);
     source::check_ref(pushed, job, parts).await?;
-    source::export(pushed, job, work, parts, &settings.git).await?;
-    let plan = choose_recipe(job, work, parts, &config.env, &settings.build)?;
+    source::export(pushed, job, work, parts, &facts.git).await?;
+    let plan = choose_recipe(job, work, parts, &config.env, &facts.build)?;
     config.fill(&plan.env_asked, job, facts.app.current_release.is_none())?;
     work.enter(Stage::Build);
     work.will_make_image();

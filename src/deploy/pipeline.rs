@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use autostack_base::clock;
 use autostack_domain::{
-    App, DeploymentState, EnvMap, Failure, FailureKind, Formation, Release, ReleaseNumber, Stage,
+    App, BuildSettings, DeploymentState, EnvMap, Failure, FailureKind, Formation, GitSettings, Release,
+    ReleaseNumber, Stage,
 };
 use autostack_store::Store;
 
@@ -74,17 +75,22 @@ pub(crate) struct AppFacts {
     /// What the release gets: the host's config, over it the app's own.
     pub(crate) config: EnvMap,
     pub(crate) own_config: EnvMap,
+    /// Its settings, with the host's where it has none of its own.
+    pub(crate) git: GitSettings,
+    pub(crate) build: BuildSettings,
 }
 
 async fn read_app(job: &Job, parts: &Parts) -> Result<AppFacts, Failure> {
     let name = job.app.clone();
-    let read =
-        move |store: &Store| Ok((store.app(&name)?, store.merged_config(&name)?, store.config(&name)?));
+    let read = move |store: &Store| {
+        Ok((store.app(&name)?, store.merged_config(&name)?, store.config(&name)?, store.host_defaults()?))
+    };
     let read = parts.store.call(read).await;
-    let (app, config, own_config) = read.map_err(|error| store_failure(Stage::Source, &error))?;
+    let (app, config, own_config, host) = read.map_err(|error| store_failure(Stage::Source, &error))?;
     let mut app = app.ok_or_else(is_being_destroyed)?;
     app.is_stopped = app.is_stopped && !job.starts_app();
-    Ok(AppFacts { app, config, own_config })
+    let (git, build) = (app.settings.git.over(&host.git), app.settings.build.over(&host.build));
+    Ok(AppFacts { app, config, own_config, git, build })
 }
 
 /// The release as it will be recorded once its instances are ready.
@@ -106,7 +112,7 @@ fn draft_release(job: &Job, facts: &AppFacts, made: Made) -> Release {
         checks: made.checks,
         cron: made.cron,
         brings: made.brings,
-        rev_env_var: facts.app.settings.git.rev_env_var.clone(),
+        rev_env_var: facts.git.rev_env_var.clone(),
         deployment: job.id.clone(),
         created_at: clock::now(),
     }

@@ -38,7 +38,7 @@ pub(crate) async fn export(
     parts: &Parts,
     settings: &GitSettings,
 ) -> Result<(), Failure> {
-    let keep_git_dir = settings.keep_git_dir;
+    let keep_git_dir = settings.keeps_git_dir();
     job.log.step(format!(
         "Deploying {} from {} ({})",
         job.app,

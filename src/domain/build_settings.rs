@@ -65,6 +65,19 @@ pub struct BuildSettings {
     pub buildpacks: Vec<Buildpack>,
 }
 
+impl BuildSettings {
+    /// What holds for an app that says this, where those hold for all. Buildpacks are each app's own.
+    #[must_use]
+    pub fn over(&self, defaults: &Self) -> Self {
+        Self {
+            selected: self.selected.or(defaults.selected),
+            build_dir: self.build_dir.clone().or_else(|| defaults.build_dir.clone()),
+            dockerfile_path: self.dockerfile_path.clone().or_else(|| defaults.dockerfile_path.clone()),
+            buildpacks: self.buildpacks.clone(),
+        }
+    }
+}
+
 /// The language of a recipe, as buildpacks name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,6 +11,7 @@
 //! | [`push`] | ref updates of one `git push`, and which of them is deployed |
 //! | [`procfile`], [`app_json`] | what an app says about itself |
 //! | [`git_settings`], [`build_settings`], [`tree_path`] | what an operator says about an app's code and its builds |
+//! | [`host_defaults`] | the same for every app that says nothing else |
 //! | [`remote_url`], [`submodule`] | where code is fetched from, and which addresses may answer |
 //! | [`env_map`], [`secret`] | configuration, byte for byte; values that never print themselves |
 //! | [`env_export`], [`env_import`] | configuration as text for other programs, and back |
@@ -51,6 +52,7 @@ pub mod event;
 pub mod failure;
 pub mod git_settings;
 pub mod health;
+pub mod host_defaults;
 pub mod image;
 pub mod instance;
 pub mod limits;
@@ -88,6 +90,7 @@ pub use env_map::EnvMap;
 pub use event::{By, Event};
 pub use failure::{Failure, FailureKind};
 pub use git_settings::GitSettings;
+pub use host_defaults::HostDefaults;
 pub use image::{Digest, ImageReference, ImageTemplate};
 pub use instance::{Exit, InstanceSpec, Program};
 pub use lock::DeployLock;

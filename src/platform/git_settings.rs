@@ -1,7 +1,7 @@
 //! What operators say about an app's repository and its builds.
 
 use autostack_domain::{
-    App, AppName, AppSettings, BuildSettings, RefName,
+    App, AppName, AppSettings, BuildSettings, GitSettings, HostDefaults, RefName, Release,
     permission::{Action, Actor},
 };
 use autostack_store::Store;
@@ -17,9 +17,34 @@ pub enum GitSetting {
     /// The branch that is deployed.
     DeployBranch(Option<RefName>),
     /// Whether a build finds a `.git` folder.
-    KeepGitDir(bool),
+    KeepGitDir(Option<bool>),
     /// The variable in which an app finds its commit.
     RevEnvVar(Option<String>),
+}
+
+impl GitSetting {
+    fn told(&self) -> String {
+        match self {
+            GitSetting::DeployBranch(branch) => {
+                format!("deploy-branch {}", branch.as_ref().map_or("", RefName::short))
+            }
+            GitSetting::KeepGitDir(keep) => {
+                format!("keep-git-dir {}", keep.map(|keep| keep.to_string()).unwrap_or_default())
+            }
+            GitSetting::RevEnvVar(variable) => {
+                format!("rev-env-var {}", variable.as_deref().unwrap_or_default())
+            }
+        }
+    }
+
+    /// The branch stands elsewhere.
+    fn apply(self, settings: &mut GitSettings) {
+        match self {
+            GitSetting::DeployBranch(_) => {}
+            GitSetting::KeepGitDir(keep) => settings.keep_git_dir = keep,
+            GitSetting::RevEnvVar(variable) => settings.rev_env_var = variable,
+        }
+    }
 }
 
 /// What a report of an app's repository tells.
@@ -27,39 +52,40 @@ pub enum GitSetting {
 pub struct GitView {
     /// The app.
     pub app: App,
+    /// What holds where it says nothing itself.
+    pub host: HostDefaults,
     /// What its deploy branch names, as far as somebody reads it.
     pub head: Option<String>,
+    /// The release that visitors meet.
+    pub live: Option<Release>,
 }
 
 impl Platform {
-    /// Changes one setting of an app's repository.
+    /// Changes one setting of an app's repository or, without an app, of all that say nothing else.
     pub async fn set_git(
         &self,
         actor: &Actor,
-        name: &AppName,
+        app: Option<&AppName>,
         setting: GitSetting,
     ) -> Result<(), PlatformError> {
-        let told = match &setting {
-            GitSetting::DeployBranch(branch) => {
-                format!("deploy-branch {}", branch.as_ref().map_or("", RefName::short))
-            }
-            GitSetting::KeepGitDir(keep) => format!("keep-git-dir {keep}"),
-            GitSetting::RevEnvVar(variable) => {
-                format!("rev-env-var {}", variable.as_deref().unwrap_or_default())
-            }
+        let told = setting.told();
+        let Some(name) = app else {
+            let change = |host: &mut HostDefaults| {
+                match setting {
+                    GitSetting::DeployBranch(branch) => {
+                        host.deploy_branch = branch.map(|branch| branch.short().to_owned());
+                    }
+                    other => other.apply(&mut host.git),
+                }
+                Ok(())
+            };
+            return self.change_host_defaults(actor, ("git:set", told), change).await;
         };
         match setting {
             GitSetting::DeployBranch(branch) => self.set_deploy_branch(actor, name, branch).await?,
-            GitSetting::KeepGitDir(keep) => {
+            other => {
                 let change = move |settings: &mut AppSettings| {
-                    settings.git.keep_git_dir = keep;
-                    Ok(())
-                };
-                self.change_app(actor, name, Action::Operate, "change", change).await?;
-            }
-            GitSetting::RevEnvVar(variable) => {
-                let change = move |settings: &mut AppSettings| {
-                    settings.git.rev_env_var = variable;
+                    other.apply(&mut settings.git);
                     Ok(())
                 };
                 self.change_app(actor, name, Action::Operate, "change", change).await?;
@@ -109,26 +135,34 @@ impl Platform {
             }
             _ => None,
         };
-        Ok(GitView { app, head })
+        let host = self.parts().store.call(Store::host_defaults).await?;
+        let live = self.live_release(&app).await?;
+        Ok(GitView { app, host, head, live })
     }
 
-    /// How an app is built.
+    /// How an app is built: what it says itself, and what holds where it says nothing.
     pub async fn build_settings(
         &self,
         actor: &Actor,
         name: &AppName,
-    ) -> Result<BuildSettings, PlatformError> {
-        Ok(self.settings_of(actor, name).await?.settings.build)
+    ) -> Result<(BuildSettings, BuildSettings), PlatformError> {
+        let own = self.settings_of(actor, name).await?.settings.build;
+        let host = self.parts().store.call(Store::host_defaults).await?;
+        Ok((own, host.build))
     }
 
-    /// Changes how an app is built, from its next deployment on; `told` is what the event says.
+    /// Changes how an app is built, from its next deployment on, or without an app, how all are that say nothing else;
+    /// `told` is what the event says.
     pub async fn set_build(
         &self,
         actor: &Actor,
-        name: &AppName,
+        app: Option<&AppName>,
         told: (&str, String),
         change: impl FnOnce(&mut BuildSettings) -> Result<(), PlatformError> + Send + 'static,
     ) -> Result<(), PlatformError> {
+        let Some(name) = app else {
+            return self.change_host_defaults(actor, told, move |host| change(&mut host.build)).await;
+        };
         let change = move |settings: &mut AppSettings| change(&mut settings.build);
         self.change_app(actor, name, Action::Operate, "change", change).await?;
         self.event(actor, name, told.0, told.1);

@@ -18,7 +18,7 @@
 //! | [`processes`] | how many instances run, restarted, stopped, started, built again |
 //! | [`releases`] | a new release for another config, and back to an earlier one |
 //! | [`sources`] | code that comes by no push: archives, repositories elsewhere |
-//! | [`git_settings`] | what operators say about a repository and about builds |
+//! | [`git_settings`], [`host_defaults`] | what operators say about a repository and about builds; what admins say about all |
 //! | [`images`] | images from registries and archives, and the logins at registries |
 //! | [`domains`], [`traffic`] | where apps are reached, and what the proxy does before it asks them |
 //! | [`certs`] | their certificates |
@@ -50,6 +50,7 @@ pub mod error;
 pub mod events;
 pub mod fetch;
 pub mod git_settings;
+pub mod host_defaults;
 pub mod images;
 pub mod keys;
 pub mod members;

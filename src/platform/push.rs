@@ -29,6 +29,7 @@ use autostack_git::{
     quarantine, service,
 };
 use autostack_logs::Offset;
+use autostack_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -275,10 +276,11 @@ impl Platform {
 
     async fn plan_push(&self, state: &PushState, updates: &[RefUpdate]) -> Result<PushPlan, PlatformError> {
         let name = state.app.clone();
-        let Some(app) = self.parts().store.call(move |store| store.app(&name)).await? else {
+        let read = move |store: &Store| Ok((store.app(&name)?, store.host_defaults()?));
+        let (Some(app), host) = self.parts().store.call(read).await? else {
             return Err(PlatformError::no_such_app(&state.app));
         };
-        push::plan(updates, app.deploy_branch.as_deref())
+        push::plan(updates, host.deploy_branch(app.deploy_branch.as_deref()))
             .map_err(|why| PlatformError::new(ErrorKind::Conflict, why))
     }
 

@@ -8,8 +8,7 @@ use autostack_deploy::{ArchiveBytes, Input, Pushed};
 use autostack_domain::{
     App, AppName, CommitId, EnvMap, Failure, FailureKind, Line, RefName, RemoteHost, RemoteUrl, Stage,
     limits,
-    permission::{Action, Actor, allows},
-    push::DEFAULT_DEPLOY_BRANCHES,
+    permission::{Action, Actor},
 };
 use autostack_git::{
     ArchiveError, ArchiveKind, CommitWords, Incoming, RemoteError, RemoteRef, Source, SourceLimits, import,
@@ -24,6 +23,7 @@ use crate::{
     config::refused,
     deployments::Outcome,
     error::{ErrorKind, PlatformError},
+    keys::check_host,
     platform::Platform,
     screen::{Screen, follow, show_all},
 };
@@ -248,8 +248,8 @@ impl Platform {
     }
 
     async fn target(&self, app: &App) -> Result<Target, PlatformError> {
-        let branch = app.deploy_branch.as_deref().unwrap_or(DEFAULT_DEPLOY_BRANCHES[0]);
-        let git_ref = RefName::of_branch(branch)?;
+        let host = self.parts().store.call(Store::host_defaults).await?;
+        let git_ref = RefName::of_branch(host.computed_deploy_branch(app.deploy_branch.as_deref()))?;
         let (repositories, name, head_of) =
             (self.parts().repositories.clone(), app.name.clone(), git_ref.clone());
         let head =
@@ -356,13 +356,7 @@ impl Platform {
         host: &RemoteHost,
         allow: bool,
     ) -> Result<(), PlatformError> {
-        if !allows(actor, None, Action::ManageHost) {
-            return Err(PlatformError::new(
-                ErrorKind::Denied,
-                "only an admin may say which hosts apps may fetch from",
-            )
-            .hint("ask an admin of this host"));
-        }
+        check_host(actor, "say which hosts apps may fetch from")?;
         let named = host.clone();
         let change = move |store: &Store| {
             if allow { store.allow_git_host(&named).map(|()| true) } else { store.forbid_git_host(&named) }
@@ -380,13 +374,7 @@ impl Platform {
 
     /// The hosts of the operator's own network that apps may fetch from.
     pub async fn git_hosts(&self, actor: &Actor) -> Result<Vec<RemoteHost>, PlatformError> {
-        if !allows(actor, None, Action::ManageHost) {
-            return Err(PlatformError::new(
-                ErrorKind::Denied,
-                "only an admin may see what holds for the whole host",
-            )
-            .hint("name an app of yours instead of --global"));
-        }
+        check_host(actor, "see what holds for the whole host")?;
         Ok(self.parts().store.call(|store: &Store| store.git_hosts()).await?)
     }
 }

@@ -12,7 +12,7 @@
 //! | `rows` | reading and changing a table of records |
 //! | [`record`] | a stored value: its version and its JSON, and how an old one becomes a new one |
 //! | [`store`] | [`Store`]: reading and writing transactions, and coming back after an I/O error |
-//! | `apps`, `members`, `users`, `keys`, `config`, `registries`, `git_hosts`, `releases`, `deployments`, `one_offs`, `cron_runs`, `storage` | the verbs of each table |
+//! | `apps`, `members`, `users`, `keys`, `config`, `registries`, `git_hosts`, `host_defaults`, `releases`, `deployments`, `one_offs`, `cron_runs`, `storage` | the verbs of each table |
 //! | `traffic`, `certificates` | whose a host is; certificates, sealed |
 //! | `rename` | the verbs that give an app another name, or make a twin of it |
 //! | `journal` | the verbs that make a release live, or undo it, in one transaction |
@@ -32,6 +32,7 @@ mod config;
 mod cron_runs;
 mod deployments;
 mod git_hosts;
+mod host_defaults;
 mod journal;
 mod key_file;
 mod keys;

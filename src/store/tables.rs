@@ -2,7 +2,7 @@
 //! in [`create_all`]; a change that an older agent would misread raises [`LAYOUT`].
 
 use autostack_domain::{
-    App, Deployment, OneOff, Release, SshKeyRecord, User, cron::CronRun, permission::Role,
+    App, Deployment, HostDefaults, OneOff, Release, SshKeyRecord, User, cron::CronRun, permission::Role,
     storage::StorageDirectory,
 };
 use redb::{TableDefinition, WriteTransaction};
@@ -47,6 +47,8 @@ pub(crate) const GIT_HOSTS: TableDefinition<&str, ()> = TableDefinition::new("gi
 pub(crate) const CERTIFICATES: TableDefinition<&str, &[u8]> = TableDefinition::new("certificates");
 
 // Of the host.
+/// One key, `host`: what holds for apps that say nothing else.
+pub(crate) const HOST_DEFAULTS: Records<&str, HostDefaults> = Records::new("host_defaults");
 /// Place in the list → a domain below which every app has a name.
 pub(crate) const GLOBAL_DOMAINS: TableDefinition<u32, &str> = TableDefinition::new("global_domains");
 
@@ -86,6 +88,7 @@ pub(crate) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(REGISTRY_LOGINS)?;
     txn.open_table(GIT_HOSTS)?;
     txn.open_table(CERTIFICATES)?;
+    HOST_DEFAULTS.write(txn)?;
     txn.open_table(GLOBAL_DOMAINS)?;
     txn.open_table(USERS_BY_EMAIL)?;
     txn.open_table(DEPLOYMENTS_BY_APP)?;

@@ -88,3 +88,71 @@ fn a_repository_is_packed_and_a_cache_forgotten() {
     repo.commit();
     repo.push("shop").accepted();
 }
+
+#[test]
+fn what_an_admin_sets_for_all_holds_where_an_app_says_nothing() {
+    let world = World::new();
+    let (root, ada) = (world.developer("root"), world.person("ada"));
+    for words in [
+        &["git:set", "--global", "deploy-branch", "trunk"][..],
+        &["builder:set", "--global", "build-dir", "site"],
+        &["builder:report", "--global"],
+        &["git:report", "--global"],
+    ] {
+        let refused = ada.ssh(words);
+        assert!(refused.code == Some(1) && refused.stderr.contains("ask an admin"), "{words:?}: {refused}");
+    }
+    root.ssh(&["git:set", "--global", "deploy-branch", "trunk"]).ok();
+    root.ssh(&["git:set", "rev-env-var", "--global", "COMMIT"]).ok();
+    root.ssh(&["builder:set", "--global", "build-dir", "site"]).ok();
+    root.ssh(&["builder-dockerfile:set", "--global", "dockerfile-path", "deploy/Dockerfile"]).ok();
+    assert_eq!(root.ssh(&["git:report", "--global", "--git-deploy-branch"]).ok(), "trunk\n");
+    assert_eq!(root.ssh(&["builder:report", "--global", "--builder-global-build-dir"]).ok(), "site\n");
+
+    let repo = ada.app_of(apps::node("the tree"));
+    repo.write("site/index.html", "the site");
+    repo.commit();
+    repo.push("shop").accepted().says(&["this app deploys trunk"]);
+    assert_eq!(world.get("shop", "/").status, 404);
+    let value = |words: &[&str]| ada.ssh(words).ok().trim_end().to_owned();
+    assert_eq!(value(&["git:report", "shop", "--git-deploy-branch"]), "");
+    assert_eq!(value(&["git:report", "shop", "--git-computed-deploy-branch"]), "trunk");
+    assert_eq!(value(&["git:report", "shop", "--git-global-deploy-branch"]), "trunk");
+    assert_eq!(value(&["git:report", "shop", "--git-rev-env-var"]), "COMMIT");
+    assert_eq!(value(&["git:report", "shop", "--git-last-updated-at"]), "");
+    assert_eq!(value(&["builder:report", "shop", "--builder-build-dir"]), "");
+    assert_eq!(value(&["builder:report", "shop", "--builder-computed-build-dir"]), "site");
+    let path = ["builder-dockerfile:report", "shop", "--builder-dockerfile-computed-dockerfile-path"];
+    assert_eq!(value(&path), "deploy/Dockerfile");
+    repo.push_with("shop", &[], &["HEAD:refs/heads/trunk"]).accepted();
+    assert_eq!(world.get("shop", "/").body, "the site");
+    assert_eq!(value(&["git:report", "shop", "--git-deploy-branch"]), "trunk");
+    assert!(value(&["git:report", "shop", "--git-last-updated-at"]).parse::<u64>().unwrap() > 1_700_000_000);
+
+    // An app's own word wins, and what it takes back holds for it again.
+    ada.ssh(&["builder:set", "shop", "build-dir", "other"]).ok();
+    ada.ssh(&["git:set", "shop", "rev-env-var", "OWN"]).ok();
+    repo.write("other/package.json", &repo.read("package.json"));
+    let server = repo.read("server.js").replace("\"the tree\"", "`${process.env.OWN}`");
+    repo.write("other/server.js", &server).commit();
+    repo.push_with("shop", &[], &["HEAD:refs/heads/trunk"]).accepted();
+    assert_eq!(world.get("shop", "/").body, repo.head());
+    ada.ssh(&["builder:set", "shop", "build-dir"]).ok();
+    ada.ssh(&["ps:rebuild", "shop"]).ok();
+    assert_eq!(world.get("shop", "/").body, "the site");
+    // Kept beyond a restart of the agent, and taken back.
+    world.kill9_and_restart();
+    root.ssh(&["builder:set", "--global", "build-dir"]).ok();
+    root.ssh(&["git:set", "--global", "rev-env-var"]).ok();
+    assert_eq!(value(&["git:report", "shop", "--git-global-rev-env-var"]), "GIT_REV");
+    assert_eq!(value(&["builder:report", "shop", "--builder-computed-build-dir"]), "");
+    for words in [
+        &["git:set", "--global"][..],
+        &["git:set", "--global", "deploy-branch", "a..b"],
+        &["git:set", "--global", "nonsense", "x"],
+        &["builder:set", "--global", "build-dir", "../x"],
+        &["buildpacks:add", "--global", "nodejs"],
+    ] {
+        assert_eq!(root.ssh(words).code, Some(2), "{words:?}");
+    }
+}

@@ -1,11 +1,11 @@
 //! How an app is built: `builder:*`, `builder-dockerfile:*`, `buildpacks:*`.
 
-use autostack_domain::{AppName, BuildSettings, Buildpack, Invalid, limits, permission::Action};
+use autostack_domain::{BuildSettings, Buildpack, Invalid, SelectedBuilder, limits, permission::Action};
 use autostack_platform::{ErrorKind, PlatformError};
 
 use crate::commands::{
     command::{Command, FORMAT, Flag, Needs, Words},
-    invocation::Invocation,
+    invocation::{Invocation, Scope},
     refusal::Refusal,
     report::{Report, Table},
 };
@@ -33,7 +33,7 @@ const INDEX: Flag = Flag {
 
 const SET: Command = Command {
     name: "builder:set",
-    arguments: "APP PROPERTY [VALUE]",
+    arguments: "APP|--global PROPERTY [VALUE]",
     summary: "say how an app is built",
     details: &[
         "selected dockerfile|recipe: what builds, whatever the tree shows; herokuish, pack, nixpacks and railpack mean \
@@ -48,7 +48,7 @@ const SET: Command = Command {
 
 const REPORT: Command = Command {
     name: "builder:report",
-    arguments: "[APP] [--format json]",
+    arguments: "[APP|--global] [--format json]",
     summary: "show how an app is built",
     details: &[],
     options: &[FORMAT],
@@ -59,7 +59,7 @@ const REPORT: Command = Command {
 
 const DOCKERFILE_SET: Command = Command {
     name: "builder-dockerfile:set",
-    arguments: "APP dockerfile-path [PATH]",
+    arguments: "APP|--global dockerfile-path [PATH]",
     summary: "name the Dockerfile of an app",
     details: &["PATH begins at the app's folder. Without it, Dockerfile."],
     options: &[],
@@ -70,7 +70,7 @@ const DOCKERFILE_SET: Command = Command {
 
 const DOCKERFILE_REPORT: Command = Command {
     name: "builder-dockerfile:report",
-    arguments: "[APP] [--format json]",
+    arguments: "[APP|--global] [--format json]",
     summary: "show which file is the Dockerfile of an app",
     details: &[],
     options: &[FORMAT],
@@ -151,22 +151,21 @@ const PACKS_REPORT: Command = Command {
 /// One change, parsed.
 type Change = Box<dyn FnOnce(&mut BuildSettings) -> Result<(), PlatformError> + Send>;
 
-async fn change(invocation: Invocation, app: AppName, told: String, change: Change) -> Result<(), Refusal> {
+async fn change(invocation: Invocation, scope: Scope, told: String, change: Change) -> Result<(), Refusal> {
     let event = (invocation.command.name, told.clone());
-    invocation.platform.set_build(&invocation.actor, &app, event, change).await?;
-    invocation.done(format!("{told} for {app}")).await?;
+    invocation.platform.set_build(&invocation.actor, scope.app(), event, change).await?;
+    invocation.done(format!("{told} for {scope}")).await?;
     invocation.detail(NEXT).await
 }
 
 async fn set(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.app()?;
+    let scope = invocation.scope()?;
     let property = invocation.word("a property: selected or build-dir")?;
     let value = invocation.arguments.next().filter(|value| !value.is_empty());
     invocation.end()?;
     let (told, apply): (String, Change) = match property.as_str() {
         "selected" => {
-            let selected =
-                value.as_deref().map(str::parse::<autostack_domain::SelectedBuilder>).transpose()?;
+            let selected = value.as_deref().map(str::parse::<SelectedBuilder>).transpose()?;
             let told = selected.map_or_else(
                 || "Left the builder to the tree".to_owned(),
                 |it| format!("Set the builder to {it}"),
@@ -194,11 +193,11 @@ async fn set(mut invocation: Invocation) -> Result<(), Refusal> {
         }
         other => return Err(Invalid::new("property", other, "there are selected and build-dir").into()),
     };
-    change(invocation, app, told, apply).await
+    change(invocation, scope, told, apply).await
 }
 
 async fn dockerfile_set(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.app()?;
+    let scope = invocation.scope()?;
     let property = invocation.word("the property dockerfile-path")?;
     let value = invocation.arguments.next().filter(|value| !value.is_empty());
     invocation.end()?;
@@ -212,7 +211,7 @@ async fn dockerfile_set(mut invocation: Invocation) -> Result<(), Refusal> {
     );
     change(
         invocation,
-        app,
+        scope,
         told,
         Box::new(move |build| {
             build.dockerfile_path = path;
@@ -223,8 +222,8 @@ async fn dockerfile_set(mut invocation: Invocation) -> Result<(), Refusal> {
 }
 
 /// App, buildpack and its place in the list, from 0 on.
-fn pack_words(invocation: &mut Invocation) -> Result<(AppName, Buildpack, Option<usize>), Refusal> {
-    let app = invocation.app()?;
+fn pack_words(invocation: &mut Invocation) -> Result<(Scope, Buildpack, Option<usize>), Refusal> {
+    let app = invocation.app().map(Scope::App)?;
     let pack = invocation.word("the name of a buildpack")?.parse()?;
     let place = match invocation.value(INDEX.long) {
         None => None,
@@ -286,7 +285,7 @@ async fn remove(mut invocation: Invocation) -> Result<(), Refusal> {
 }
 
 async fn clear(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.app()?;
+    let app = invocation.app().map(Scope::App)?;
     invocation.end()?;
     let clear = |build: &mut BuildSettings| {
         build.buildpacks.clear();
@@ -302,45 +301,62 @@ fn conflict(message: String) -> PlatformError {
 async fn list(mut invocation: Invocation) -> Result<(), Refusal> {
     let app = invocation.app()?;
     invocation.end()?;
-    let build = invocation.platform.build_settings(&invocation.actor, &app).await?;
+    let (build, _host) = invocation.platform.build_settings(&invocation.actor, &app).await?;
     let mut table = Table::new(format!("{app} buildpacks"), &["buildpack"]);
     build.buildpacks.iter().for_each(|pack| table.push([pack]));
     invocation.table(&table).await
 }
 
-async fn report(
-    mut invocation: Invocation,
-    row: fn(&AppName, &BuildSettings) -> Report,
-) -> Result<(), Refusal> {
-    let named = invocation.maybe_app()?;
+/// What an app says itself, and what holds for all; for the host itself the first says nothing.
+type Row = fn(&Scope, &BuildSettings, &BuildSettings) -> Report;
+
+async fn report(mut invocation: Invocation, row: Row) -> Result<(), Refusal> {
+    let is_global = invocation.arguments.take_global();
+    let named = if is_global { None } else { invocation.maybe_app()? };
     invocation.end()?;
-    let platform = &invocation.platform;
-    if let Some(app) = named {
-        let build = platform.build_settings(&invocation.actor, &app).await?;
-        return invocation.report(&row(&app, &build)).await;
+    let (platform, actor) = (&invocation.platform, &invocation.actor);
+    if is_global {
+        let host = platform.host_defaults(actor).await?;
+        return invocation.report(&row(&Scope::Global, &BuildSettings::default(), &host.build)).await;
     }
+    let one = named.is_some();
+    let names = match named {
+        Some(app) => vec![app],
+        None => platform.apps(actor).await?.into_iter().map(|app| app.name).collect(),
+    };
     let mut reports = Vec::new();
-    for app in platform.apps(&invocation.actor).await? {
-        reports.push(row(&app.name, &platform.build_settings(&invocation.actor, &app.name).await?));
+    for app in names {
+        let (own, host) = platform.build_settings(actor, &app).await?;
+        reports.push(row(&Scope::App(app), &own, &host));
     }
-    invocation.reports(&reports).await
+    match reports.as_slice() {
+        [only] if one => invocation.report(only).await,
+        all => invocation.reports(all).await,
+    }
 }
 
-fn builder_row(app: &AppName, build: &BuildSettings) -> Report {
-    Report::new("builder", app)
-        .row("build-dir", build.build_dir.as_ref().map_or("", |dir| dir.as_str()))
-        .row("selected", build.selected.map_or("", |selected| selected.as_str()))
+fn builder_row(about: &Scope, own: &BuildSettings, host: &BuildSettings) -> Report {
+    let dir = |build: &BuildSettings| build.build_dir.as_ref().map(ToString::to_string).unwrap_or_default();
+    let selected = |build: &BuildSettings| build.selected.map_or("", SelectedBuilder::as_str);
+    let computed = own.over(host);
+    Report::new("builder", about)
+        .row("build-dir", dir(own))
+        .row("computed-build-dir", dir(&computed))
+        .row("global-build-dir", dir(host))
+        .row("selected", selected(own))
+        .row("computed-selected", selected(&computed))
+        .row("global-selected", selected(host))
 }
 
-fn dockerfile_row(app: &AppName, build: &BuildSettings) -> Report {
-    let path = build.dockerfile_path.as_ref().map_or("", |path| path.as_str());
-    let computed = if path.is_empty() { "Dockerfile" } else { path };
-    Report::new("builder-dockerfile", app)
-        .row("dockerfile-path", path)
-        .row("computed-dockerfile-path", computed)
+fn dockerfile_row(about: &Scope, own: &BuildSettings, host: &BuildSettings) -> Report {
+    let path = |build: &BuildSettings| build.dockerfile_path.as_ref().map(ToString::to_string);
+    Report::new("builder-dockerfile", about)
+        .row("dockerfile-path", path(own).unwrap_or_default())
+        .row("computed-dockerfile-path", path(&own.over(host)).unwrap_or_else(|| "Dockerfile".to_owned()))
+        .row("global-dockerfile-path", path(host).unwrap_or_default())
 }
 
-fn buildpacks_row(app: &AppName, build: &BuildSettings) -> Report {
-    let names: Vec<String> = build.buildpacks.iter().map(ToString::to_string).collect();
-    Report::new("buildpacks", app).row("list", names.join(","))
+fn buildpacks_row(about: &Scope, own: &BuildSettings, _host: &BuildSettings) -> Report {
+    let names: Vec<String> = own.buildpacks.iter().map(ToString::to_string).collect();
+    Report::new("buildpacks", about).row("list", names.join(","))
 }

@@ -1,6 +1,8 @@
 //! What holds for an app's repository: `git:set`, `git:report`; and its upkeep: `repo:purge-cache`, `repo:gc`.
 
-use autostack_domain::{App, Invalid, RefName, env_map, permission::Action};
+use autostack_domain::{
+    HostDefaults, Invalid, RefName, ReleaseSource, RemoteHost, env_map, permission::Action,
+};
 use autostack_platform::{GitSetting, GitView};
 
 use crate::commands::{
@@ -14,9 +16,10 @@ pub(crate) const COMMANDS: &[&Command] = &[&SET, &REPORT, &PURGE_CACHE, &GC];
 
 const SET: Command = Command {
     name: "git:set",
-    arguments: "APP PROPERTY [VALUE]",
+    arguments: "APP|--global PROPERTY [VALUE]",
     summary: "say how an app's repository is used",
     details: &[
+        "With --global, for admins: what holds for every app that says nothing else.",
         "deploy-branch BRANCH: pushes to it are deployed; without a value, the first of main and master that is pushed.",
         "keep-git-dir true|false: whether a build finds a .git folder with the history of its commit.",
         "rev-env-var NAME: the variable in which an app finds its commit; without a value, GIT_REV.",
@@ -31,7 +34,9 @@ const REPORT: Command = Command {
     name: "git:report",
     arguments: "[APP|--global] [--format json]",
     summary: "show what holds for an app's repository",
-    details: &["With --global, for admins: which hosts apps may fetch from beside the public Internet."],
+    details: &[
+        "With --global, for admins: which hosts apps may fetch from beside the public Internet, and what git:set --global has set.",
+    ],
     options: &[FORMAT],
     needs: Needs::App(Action::ViewApp),
     words: Words::Mixed,
@@ -61,15 +66,15 @@ const GC: Command = Command {
 };
 
 async fn set(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.app()?;
+    let scope = invocation.scope()?;
     let property = invocation.word("a property: deploy-branch, keep-git-dir or rev-env-var")?;
     let value = invocation.arguments.next().filter(|value| !value.is_empty());
     invocation.end()?;
     let setting = parse(&property, value.as_deref())?;
-    invocation.platform.set_git(&invocation.actor, &app, setting).await?;
+    invocation.platform.set_git(&invocation.actor, scope.app(), setting).await?;
     let told = value.map_or_else(
-        || format!("Set {property} of {app} back"),
-        |value| format!("Set {property} of {app} to {value}"),
+        || format!("Set {property} of {scope} back"),
+        |value| format!("Set {property} of {scope} to {value}"),
     );
     invocation.done(told).await
 }
@@ -78,8 +83,9 @@ fn parse(property: &str, value: Option<&str>) -> Result<GitSetting, Invalid> {
     match property {
         "deploy-branch" => Ok(GitSetting::DeployBranch(value.map(RefName::of_branch).transpose()?)),
         "keep-git-dir" => match value {
-            Some("true") => Ok(GitSetting::KeepGitDir(true)),
-            Some("false") | None => Ok(GitSetting::KeepGitDir(false)),
+            Some("true") => Ok(GitSetting::KeepGitDir(Some(true))),
+            Some("false") => Ok(GitSetting::KeepGitDir(Some(false))),
+            None => Ok(GitSetting::KeepGitDir(None)),
             Some(other) => Err(Invalid::new("keep-git-dir", other, "choose true or false")),
         },
         "rev-env-var" => match value {
@@ -100,10 +106,8 @@ async fn report(mut invocation: Invocation) -> Result<(), Refusal> {
     if invocation.arguments.take_global() {
         invocation.end()?;
         let hosts = invocation.platform.git_hosts(&invocation.actor).await?;
-        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-        return invocation
-            .report(&Report::new("git", Scope::Global).row("allowed-hosts", hosts.join(" ")))
-            .await;
+        let host = invocation.platform.host_defaults(&invocation.actor).await?;
+        return invocation.report(&host_row(&hosts, &host)).await;
     }
     let named = invocation.maybe_app()?;
     invocation.end()?;
@@ -121,14 +125,34 @@ async fn report(mut invocation: Invocation) -> Result<(), Refusal> {
 }
 
 fn row(view: &GitView) -> Report {
-    let GitView { app, head } = view;
-    let App { name, deploy_branch, settings, .. } = app;
-    let branch = deploy_branch.as_deref().unwrap_or_default();
-    Report::new("git", name)
-        .row("deploy-branch", branch)
-        .row("keep-git-dir", settings.git.keep_git_dir)
-        .row("rev-env-var", settings.git.rev_env_var())
+    let GitView { app, host, head, live } = view;
+    let own = app.deploy_branch.as_deref();
+    let git = app.settings.git.over(&host.git);
+    let image = match live.as_ref().map(|release| &release.source) {
+        Some(ReleaseSource::Image { reference }) => reference.to_string(),
+        _ => String::new(),
+    };
+    let updated = live.as_ref().map(|release| (release.created_at.0 / 1000).to_string());
+    Report::new("git", &app.name)
+        .row("deploy-branch", own.unwrap_or_default())
+        .row("computed-deploy-branch", host.computed_deploy_branch(own))
+        .row("global-deploy-branch", host.deploy_branch.as_deref().unwrap_or_default())
+        .row("keep-git-dir", git.keeps_git_dir())
+        .row("global-keep-git-dir", host.git.keeps_git_dir())
+        .row("rev-env-var", git.rev_env_var())
+        .row("global-rev-env-var", host.git.rev_env_var())
         .row("sha", head.as_deref().unwrap_or_default())
+        .row("source-image", image)
+        .row("last-updated-at", updated.unwrap_or_default())
+}
+
+fn host_row(hosts: &[RemoteHost], host: &HostDefaults) -> Report {
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    Report::new("git", Scope::Global)
+        .row("allowed-hosts", hosts.join(" "))
+        .row("deploy-branch", host.deploy_branch.as_deref().unwrap_or_default())
+        .row("keep-git-dir", host.git.keeps_git_dir())
+        .row("rev-env-var", host.git.rev_env_var())
 }
 
 async fn purge_cache(mut invocation: Invocation) -> Result<(), Refusal> {
@@ -153,7 +177,7 @@ mod tests {
 
     #[test]
     fn properties_are_parsed_at_the_door() {
-        assert_eq!(parse("keep-git-dir", Some("true")), Ok(GitSetting::KeepGitDir(true)));
+        assert_eq!(parse("keep-git-dir", Some("true")), Ok(GitSetting::KeepGitDir(Some(true))));
         assert_eq!(parse("rev-env-var", None), Ok(GitSetting::RevEnvVar(None)));
         assert!(matches!(parse("deploy-branch", Some("trunk")), Ok(GitSetting::DeployBranch(Some(_)))));
         for (property, value) in [
