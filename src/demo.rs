@@ -13,7 +13,7 @@ use std::{
 };
 
 use autostack_base::{error_chain, settings::Sources};
-use autostack_domain::{AppName, Invalid, Line, permission::Actor};
+use autostack_domain::{AppName, Invalid, Line, account::Reach, permission::Actor};
 use autostack_engine::EngineError;
 use autostack_platform::{Addresses, PlatformError};
 use tokio::{
@@ -421,6 +421,7 @@ async fn clean_up(agent: Agent) -> Result<(), DemoError> {
         is_admin: true,
         name: "demo".into(),
         from: None,
+        reach: Reach::Full,
     };
     let destroyed = match agent.platform().destroy_app(&operator, &app).await {
         Err(error) if error.kind == autostack_platform::ErrorKind::NotFound => Ok(()),

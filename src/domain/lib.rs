@@ -30,11 +30,13 @@
 //! | [`address`], [`traffic`] | where visitors reach an app and by which rules; who may claim which host |
 //! | [`screen`] | the shape of a line that a person reads |
 //! | [`user`] | who uses the platform, and the keys that prove it |
+//! | [`account`] | what lets somebody in who comes without an SSH key |
 //! | [`permission`] | who may do what: one function, default no |
 //! | [`moment`] | a moment as people say it: `10m`, `2026-11-24T10:00` |
 //! | [`event`] | who changed what, from where, and when |
 //! | [`limits`] | every bound, with its unit |
 
+pub mod account;
 pub mod address;
 pub mod app;
 pub mod app_json;
@@ -95,7 +97,9 @@ pub use image::{Digest, ImageReference, ImageTemplate};
 pub use instance::{Exit, InstanceSpec, Program};
 pub use lock::DeployLock;
 pub use moment::Moment;
-pub use names::{AppName, DeploymentId, InstanceId, Invalid, ProcessType, ReleaseNumber, UserId};
+pub use names::{
+    AppName, DeploymentId, InstanceId, Invalid, ProcessType, ReleaseNumber, SessionId, TokenId, UserId,
+};
 pub use one_off::{OneOff, OneOffNumber};
 pub use push::{CommitId, RefName, RefUpdate};
 pub use registry::{RegistryLogin, RegistryName};

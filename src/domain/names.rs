@@ -119,6 +119,20 @@ name_type!(
     |given| id_rule(given, 36)
 );
 
+name_type!(
+    /// A login that lasts: a UUID in hexadecimal with dashes.
+    SessionId,
+    "session id",
+    |given| id_rule(given, 36)
+);
+
+name_type!(
+    /// An API key, an invitation or a link in a mail: a UUID in hexadecimal with dashes.
+    TokenId,
+    "token id",
+    |given| id_rule(given, 36)
+);
+
 /// Names that would collide with the platform's own hosts or with device names of some systems.
 const RESERVED: [&str; 8] = ["admin", "api", "autostack", "con", "dashboard", "health", "localhost", "www"];
 

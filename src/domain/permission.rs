@@ -4,7 +4,10 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{Invalid, UserId};
+use crate::{
+    account::Reach,
+    names::{Invalid, UserId},
+};
 
 /// What somebody may do with one app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,6 +61,8 @@ pub struct Actor {
     pub name: String,
     /// Where they came from; `None` where the door has no address.
     pub from: Option<IpAddr>,
+    /// How far their proof carries: an API key may be good for less than its owner may do.
+    pub reach: Reach,
 }
 
 /// What somebody asks for.
@@ -92,6 +97,10 @@ pub enum Action {
 
 /// Decides. `role` is the actor's role on the app that the action is about; `None` where there is none.
 pub fn allows(actor: &Actor, role: Option<Role>, action: Action) -> bool {
+    actor.reach.covers(action) && may(actor, role, action)
+}
+
+fn may(actor: &Actor, role: Option<Role>, action: Action) -> bool {
     let needed = match action {
         Action::CreateApp => return true,
         Action::ManageHost => return actor.is_admin,
@@ -110,6 +119,7 @@ pub fn allows(actor: &Actor, role: Option<Role>, action: Action) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::Scope;
 
     #[test]
     fn the_matrix() {
@@ -118,6 +128,7 @@ mod tests {
             is_admin,
             name: "ada".into(),
             from: None,
+            reach: Reach::Full,
         };
         let roles = [None, Some(Role::Viewer), Some(Role::Deployer), Some(Role::Admin)];
         let rows = [
@@ -143,6 +154,17 @@ mod tests {
             assert!(!allows(&user(false), role, Action::ManageHost), "the host as {role:?}");
         }
         assert!(allows(&user(true), None, Action::ManageHost));
+    }
+
+    #[test]
+    fn an_api_key_is_good_for_no_more_than_its_scopes_and_its_owner() {
+        let user = "00000000-0000-0000-0000-000000000001".parse().unwrap();
+        let reach = Reach::Scopes(vec![Scope::Deploy]);
+        let admin = Actor { user, is_admin: true, name: "ada".into(), from: None, reach };
+        assert!(allows(&admin, None, Action::Push) && !allows(&admin, None, Action::ManageHost));
+        let nobody = Actor { is_admin: false, ..admin };
+        assert!(!allows(&nobody, None, Action::Push) && allows(&nobody, Some(Role::Deployer), Action::Push));
+        assert!(!allows(&nobody, Some(Role::Admin), Action::DestroyApp));
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Platform {
     /// they may see, for as long as these belong to the same app.
     pub async fn events(&self, actor: &Actor, query: EventQuery) -> Result<EventFeed, PlatformError> {
         if let Some(app) = &query.app
-            && !actor.is_admin
+            && !allows(actor, None, Action::ManageHost)
         {
             self.app_for(actor, app, Action::ViewApp, "see").await?;
         }
@@ -116,7 +116,7 @@ impl Sight {
     }
 
     fn covers(&mut self, event: &Event) -> bool {
-        if self.actor.is_admin || event.by.is(&self.actor.user) {
+        if allows(&self.actor, None, Action::ManageHost) || event.by.is(&self.actor.user) {
             return true;
         }
         let Some(app) = &event.app else { return false };

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use autostack_deploy::{Deployer, Parts};
 use autostack_domain::{
     App, AppName,
+    account::Reach,
     permission::{Action, Actor, Role, allows},
 };
 use autostack_store::Store;
@@ -88,6 +89,7 @@ impl Platform {
             is_admin: user.is_admin,
             name: format!("{} ({})", user.email, key.name),
             from: None,
+            reach: Reach::Full,
         }))
     }
 

@@ -78,7 +78,7 @@ impl Platform {
         let path = self.storage_dir().join(name.as_str());
         let record =
             StorageDirectory { name: name.clone(), owner: actor.user.clone(), created_at: clock::now() };
-        let (is_admin, is_there) = (actor.is_admin, path.exists());
+        let (is_admin, is_there) = (allows(actor, None, Action::ManageHost), path.exists());
         let write = move |store: &Store| match store.storage_directory(&record.name)? {
             Some(known) => Ok(Claim::known(&known, &record, is_admin)),
             // The operator has made it by hand: nobody else's data is given away by its name.
@@ -206,7 +206,9 @@ impl Platform {
             Ok((is_own, roles))
         };
         let (is_own, roles) = self.parts().store.call(read).await?;
-        let may = actor.is_admin || is_own || roles.iter().any(|role| allows(actor, *role, Action::Operate));
+        let may = allows(actor, None, Action::Operate)
+            || is_own
+            || roles.iter().any(|role| allows(actor, *role, Action::Operate));
         let is_there = path.is_dir() && !path.is_symlink();
         match (may, is_there) {
             (true, true) => Ok(()),
@@ -278,7 +280,7 @@ fn foreign(name: &StorageName) -> PlatformError {
 
 /// Any other folder of the host is for those who run it.
 fn check_host_path(actor: &Actor, path: &std::path::Path) -> Result<(), PlatformError> {
-    if !actor.is_admin {
+    if !allows(actor, None, Action::ManageHost) {
         let message = "only storage directories can be mounted, and by admins of the platform any folder";
         return Err(PlatformError::new(ErrorKind::Denied, message)
             .hint("storage:ensure-directory NAME makes one; mount it as NAME:/app/PATH"));

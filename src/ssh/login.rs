@@ -125,11 +125,13 @@ pub(crate) fn not_accepted() -> Auth {
 
 #[cfg(test)]
 mod tests {
+    use autostack_domain::account::Reach;
+
     use super::*;
 
     fn ada() -> Actor {
         let user = "00000000-0000-0000-0000-000000000001".parse().unwrap();
-        Actor { user, is_admin: false, name: "ada".into(), from: None }
+        Actor { user, is_admin: false, name: "ada".into(), from: None, reach: Reach::Full }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use autostack_base::tasks::{Shutdown, Tasks};
-use autostack_domain::{Line, permission::Actor};
+use autostack_domain::{Line, account::Reach, permission::Actor};
 use bytes::Bytes;
 use tokio::{net::TcpListener, process::Command, time::timeout};
 
@@ -178,7 +178,13 @@ impl World {
             if name != "eve" {
                 keys.insert(
                     fingerprint,
-                    Actor { user, is_admin: name == "ada", name: name.into(), from: None },
+                    Actor {
+                        user,
+                        is_admin: name == "ada",
+                        name: name.into(),
+                        from: None,
+                        reach: Reach::Full,
+                    },
                 );
             }
         }
