@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
 use crate::{
     names::{AppName, Invalid, SessionId, TokenId, UserId},
     permission::{Action, Role},
@@ -38,6 +40,22 @@ pub struct Totp {
     pub last_step: u64,
     /// What remains of the recovery codes, each good for one login.
     pub recovery: Vec<SecretDigest>,
+}
+
+/// A key that signs tokens, as it is kept: sealed, and never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct KeptKey {
+    /// The pair of keys, PKCS #8 in base64.
+    pub pkcs8: String,
+    /// When it was made.
+    #[zeroize(skip)]
+    pub created_at: UnixMillis,
+}
+
+impl fmt::Debug for KeptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptKey").field("created_at", &self.created_at).finish_non_exhaustive()
+    }
 }
 
 /// A login that lasts: every refresh raises `generation`, and only the newest refresh token counts.
@@ -276,6 +294,12 @@ mod tests {
         assert!(deploy.covers(Action::Push) && deploy.covers(Action::ViewApp));
         assert!(!deploy.covers(Action::ManageConfig) && !deploy.covers(Action::CreateApp));
         assert!(!Reach::Scopes(vec![]).covers(Action::ViewApp));
+    }
+
+    #[test]
+    fn a_signing_key_never_prints_itself() {
+        let key = KeptKey { pkcs8: "TUMT".into(), created_at: UnixMillis(7) };
+        assert_eq!(format!("{key:?}"), "KeptKey { created_at: UnixMillis(7), .. }");
     }
 
     #[test]

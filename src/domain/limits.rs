@@ -148,3 +148,14 @@ pub const HTTP_USER_BYTES_MAX: usize = 128;
 pub const HTTP_PASSWORD_BYTES_MAX: usize = 1024;
 /// Bytes of a certificate chain and its key, in PEM.
 pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
+
+/// Sessions of one user; beyond it the one that was not used for the longest time ends.
+pub const SESSIONS_PER_USER_MAX: usize = 50;
+/// API keys of one user.
+pub const API_KEYS_PER_USER_MAX: usize = 50;
+/// Characters of the name of an API key.
+pub const API_KEY_NAME_CHARS_MAX: usize = 100;
+/// Invitations that nobody has taken yet.
+pub const INVITATIONS_MAX: usize = 1_000;
+/// Characters of what a user is called.
+pub const USER_NAME_CHARS_MAX: usize = 100;

@@ -18,6 +18,12 @@ pub struct User {
     pub is_admin: bool,
     /// When it was created.
     pub created_at: UnixMillis,
+    /// What they are called; `None`: by their address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// When they proved that the address is theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_verified_at: Option<UnixMillis>,
 }
 
 /// A public key that a user may log in with.

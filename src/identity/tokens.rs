@@ -164,13 +164,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::signing::KeptKey;
+    use crate::signing::new_key;
 
     const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn keys() -> SigningKeys {
-        SigningKeys::open(&[KeptKey::new(NOW).unwrap()]).unwrap()
+        SigningKeys::open(&[new_key(NOW).unwrap()]).unwrap()
     }
 
     fn ids() -> (UserId, SessionId) {
@@ -212,10 +212,10 @@ mod tests {
 
     #[test]
     fn a_new_key_logs_nobody_out() {
-        let old = KeptKey::new(NOW).unwrap();
+        let old = new_key(NOW).unwrap();
         let before = SigningKeys::open(std::slice::from_ref(&old)).unwrap();
         let made_before = token(&before, Use::Access);
-        let new = KeptKey::new(UnixMillis(NOW.0 + 1)).unwrap();
+        let new = new_key(UnixMillis(NOW.0 + 1)).unwrap();
         let both = SigningKeys::open(&[old, new.clone()]).unwrap();
         assert!(both.verify(Use::Access, &made_before, NOW).is_ok());
         assert!(before.verify(Use::Access, &token(&both, Use::Access), NOW).is_err());
@@ -238,7 +238,7 @@ mod tests {
             Header { x5c: Some(vec!["AAAA".into()]), ..good.clone() },
             Header { crit: Some(vec!["exp".into()]), ..good.clone() },
             Header { typ: None, ..good.clone() },
-            Header { cty: Some("JWT".into()), ..good.clone() },
+            Header { cty: Some("JWT".into()), ..good },
             with_extra,
         ];
         for header in headers {

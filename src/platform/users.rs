@@ -29,7 +29,14 @@ impl Platform {
     /// Makes a user. The caller has proof that it is the operator, or that an admin asks.
     pub async fn add_user(&self, email: &str, is_admin: bool) -> Result<User, PlatformError> {
         let email = normal_email(email)?;
-        let user = User { id: new_user_id()?, email, is_admin, created_at: clock::now() };
+        let user = User {
+            id: new_user_id()?,
+            email,
+            is_admin,
+            created_at: clock::now(),
+            name: None,
+            email_verified_at: None,
+        };
         let record = user.clone();
         let taken = move |store: &Store| {
             if store.user_by_email(&record.email)?.is_some() {

@@ -11,12 +11,16 @@ use autostack_domain::{
     App, Artifact, Deployment, DeploymentState, EnvMap, Failure, FailureKind, Formation, InstanceId, OneOff,
     OneOffNumber, ProcessType, Release, ReleaseNumber, ReleaseSource, Source, SshKeyRecord, Stage,
     StageRecord, UnixMillis, User,
+    account::{
+        ApiKey, Credentials, Invitation, KeptKey, LinkPurpose, LinkedAccount, Provider, SecretDigest, Totp,
+    },
     health::{CheckKind, HealthCheck, Probe},
     permission::Role,
     release::{ConfigBrought, LaunchEnv, StaticSite},
 };
 
 use crate::{
+    account_tests::{api_key, invitation, link, linked, session},
     record::{Record, decode, encode},
     tests::{app, deployment, env, release, ssh_key, user},
 };
@@ -82,7 +86,49 @@ fn golden_member() {
 
 #[test]
 fn golden_user() {
-    check("user", &[user(), User { is_admin: true, ..user() }]);
+    let known = User { name: Some("Ada".into()), email_verified_at: Some(UnixMillis(5)), ..user() };
+    check("user", &[user(), User { is_admin: true, ..user() }, known]);
+}
+
+#[test]
+fn golden_session() {
+    check("session", &[session(1, 7)]);
+}
+
+#[test]
+fn golden_api_key() {
+    let used = ApiKey { expires_at: Some(UnixMillis(9)), used_at: Some(UnixMillis(8)), ..api_key(2) };
+    check("api_key", &[api_key(1), used]);
+}
+
+#[test]
+fn golden_invitation() {
+    let plain = Invitation { is_admin: true, role: None, ..invitation(2, "eve@example.com") };
+    check("invitation", &[invitation(1, "bob@example.com"), plain]);
+}
+
+#[test]
+fn golden_mailed_link() {
+    check("mailed_link", &[link(1, LinkPurpose::ResetPassword), link(2, LinkPurpose::VerifyEmail)]);
+}
+
+#[test]
+fn golden_linked_account() {
+    check("linked_account", &[linked("42"), LinkedAccount { provider: Provider::Google, ..linked("43") }]);
+}
+
+#[test]
+fn golden_credentials() {
+    let recovery = vec![SecretDigest("ab".into())];
+    let totp = Some(Totp { secret: "GEZDGNBV".into(), last_step: 60_000_000, recovery });
+    let full =
+        Credentials { password: Some("$argon2id$…".into()), totp, totp_offered: Some("GEZD".into()) };
+    check("credentials", &[Credentials::default(), full]);
+}
+
+#[test]
+fn golden_signing_keys() {
+    check("signing_keys", &[vec![KeptKey { pkcs8: "TUMT".into(), created_at: UnixMillis(1) }]]);
 }
 
 #[test]

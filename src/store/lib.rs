@@ -13,6 +13,7 @@
 //! | [`record`] | a stored value: its version and its JSON, and how an old one becomes a new one |
 //! | [`store`] | [`Store`]: reading and writing transactions, and coming back after an I/O error |
 //! | `apps`, `members`, `users`, `keys`, `config`, `registries`, `git_hosts`, `host_defaults`, `releases`, `deployments`, `one_offs`, `cron_runs`, `storage` | the verbs of each table |
+//! | `credentials`, `sessions`, `api_keys`, `invitations`, `linked_accounts` | how users come in without an SSH key |
 //! | `traffic`, `certificates` | whose a host is; certificates, sealed |
 //! | `rename` | the verbs that give an app another name, or make a twin of it |
 //! | `journal` | the verbs that make a release live, or undo it, in one transaction |
@@ -26,16 +27,20 @@ pub mod error;
 pub mod record;
 pub mod store;
 
+mod api_keys;
 mod apps;
 mod certificates;
 mod config;
+mod credentials;
 mod cron_runs;
 mod deployments;
 mod git_hosts;
 mod host_defaults;
+mod invitations;
 mod journal;
 mod key_file;
 mod keys;
+mod linked_accounts;
 mod members;
 mod one_offs;
 mod open;
@@ -44,6 +49,7 @@ mod releases;
 mod rename;
 mod rows;
 mod seal;
+mod sessions;
 mod storage;
 mod tables;
 mod traffic;
@@ -51,8 +57,11 @@ mod users;
 
 pub use error::StoreError;
 pub use journal::GoingLive;
+pub use sessions::Refreshed;
 pub use store::Store;
 
+#[cfg(test)]
+mod account_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]

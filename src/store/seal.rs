@@ -3,13 +3,13 @@
 //!
 //! A sealed value is one byte of format, 12 bytes of nonce, the encrypted record, 16 bytes of tag.
 
-use autostack_domain::{AppName, EnvMap, RegistryName, ReleaseNumber};
+use autostack_domain::{AppName, EnvMap, RegistryName, ReleaseNumber, UserId};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
 use crate::{
     error::StoreError,
-    record::{decode, encode, first_version},
+    record::{Record, decode, encode, first_version},
 };
 
 first_version!(EnvMap);
@@ -33,6 +33,10 @@ pub(crate) enum Belonging<'a> {
     RegistryLogin(Option<&'a AppName>, &'a RegistryName),
     /// The certificate of an app, with its key.
     Certificate(&'a AppName),
+    /// What a user proves themselves with besides keys.
+    Credentials(&'a UserId),
+    /// The keys that sign tokens.
+    SigningKeys,
 }
 
 impl Belonging<'_> {
@@ -42,6 +46,8 @@ impl Belonging<'_> {
             Belonging::Config(_) | Belonging::HostConfig | Belonging::ReleaseConfig(..) => "config",
             Belonging::RegistryLogin(..) => "login",
             Belonging::Certificate(_) => "certificate",
+            Belonging::Credentials(_) => "credentials",
+            Belonging::SigningKeys => "signing keys",
         }
     }
 
@@ -49,10 +55,11 @@ impl Belonging<'_> {
         match self {
             Belonging::KeyCheck => "the store".into(),
             Belonging::Config(app) => app.to_string(),
-            Belonging::HostConfig => "the host".into(),
+            Belonging::HostConfig | Belonging::SigningKeys => "the host".into(),
             Belonging::ReleaseConfig(app, number) => format!("{app} {number}"),
             Belonging::RegistryLogin(_, registry) => registry.to_string(),
             Belonging::Certificate(app) => app.to_string(),
+            Belonging::Credentials(user) => user.to_string(),
         }
     }
 
@@ -66,6 +73,8 @@ impl Belonging<'_> {
                 format!("autostack\0release-config\0{app}\0{}", number.0)
             }
             Belonging::Certificate(app) => format!("autostack\0certificate\0{app}"),
+            Belonging::Credentials(user) => format!("autostack\0credentials\0{user}"),
+            Belonging::SigningKeys => "autostack\0signing-keys".into(),
             Belonging::RegistryLogin(app, registry) => {
                 format!("autostack\0registry-login\0{}\0{registry}", app.map_or("", AppName::as_str))
             }
@@ -111,19 +120,37 @@ impl Sealer {
         Ok(text)
     }
 
+    /// Encrypts a record.
+    pub(crate) fn seal_record<R: Record>(
+        &self,
+        belonging: Belonging<'_>,
+        record: &R,
+    ) -> Result<Vec<u8>, StoreError> {
+        let plain = encode(record).map(Zeroizing::new);
+        self.seal(belonging, &plain.map_err(|source| record_error(belonging, source))?)
+    }
+
+    /// Decrypts a record.
+    pub(crate) fn open_record<R: Record>(
+        &self,
+        belonging: Belonging<'_>,
+        sealed: &[u8],
+    ) -> Result<R, StoreError> {
+        let plain = self.open(belonging, sealed)?;
+        decode(&plain).map_err(|source| record_error(belonging, source))
+    }
+
     /// Encrypts a config.
     pub(crate) fn seal_env(&self, belonging: Belonging<'_>, env: &EnvMap) -> Result<Vec<u8>, StoreError> {
-        let plain = encode(env).map(Zeroizing::new);
-        self.seal(belonging, &plain.map_err(|source| record_error(belonging, source))?)
+        self.seal_record(belonging, env)
     }
 
     /// Decrypts a config.
     pub(crate) fn open_env(&self, belonging: Belonging<'_>, sealed: &[u8]) -> Result<EnvMap, StoreError> {
-        let plain = self.open(belonging, sealed)?;
-        decode(&plain).map_err(|source| record_error(belonging, source))
+        self.open_record(belonging, sealed)
     }
 }
 
 fn record_error(belonging: Belonging<'_>, source: crate::record::RecordError) -> StoreError {
-    StoreError::Record { table: "config", key: belonging.name(), source }
+    StoreError::Record { table: belonging.what(), key: belonging.name(), source }
 }

@@ -2,7 +2,10 @@
 //! in [`create_all`]; a change that an older agent would misread raises [`LAYOUT`].
 
 use autostack_domain::{
-    App, Deployment, HostDefaults, OneOff, Release, SshKeyRecord, User, cron::CronRun, permission::Role,
+    App, Deployment, HostDefaults, OneOff, Release, SshKeyRecord, User,
+    account::{ApiKey, Invitation, LinkedAccount, MailedLink, Session},
+    cron::CronRun,
+    permission::Role,
     storage::StorageDirectory,
 };
 use redb::{TableDefinition, WriteTransaction};
@@ -31,7 +34,22 @@ pub(crate) const CRON_RUNS: Records<(&str, i64, &str), CronRun> = Records::new("
 /// … name of a storage directory, which belongs to a person and not to an app.
 pub(crate) const STORAGE: Records<&str, StorageDirectory> = Records::new("storage_directories");
 
+/// … user and session: logins that last.
+pub(crate) const SESSIONS: Records<(&str, &str), Session> = Records::new("sessions");
+/// … id: keys for programs.
+pub(crate) const API_KEYS: Records<&str, ApiKey> = Records::new("api_keys");
+/// … id.
+pub(crate) const INVITATIONS: Records<&str, Invitation> = Records::new("invitations");
+/// … id: links that were sent by mail.
+pub(crate) const MAILED_LINKS: Records<&str, MailedLink> = Records::new("mailed_links");
+/// … provider and the account's id there: accounts elsewhere that let a user in.
+pub(crate) const LINKED_ACCOUNTS: Records<(&str, &str), LinkedAccount> = Records::new("linked_accounts");
+
 // Sealed (`seal.rs`), by …
+/// … user: passwords and second factors.
+pub(crate) const CREDENTIALS: TableDefinition<&str, &[u8]> = TableDefinition::new("credentials");
+/// … `all`, their only row: the keys that sign tokens.
+pub(crate) const SIGNING_KEYS: TableDefinition<&str, &[u8]> = TableDefinition::new("signing_keys");
 /// … app, empty for the host: what its next release gets.
 pub(crate) const CONFIG: TableDefinition<&str, &[u8]> = TableDefinition::new("config");
 /// … app and number: what a release was made with.
@@ -83,6 +101,13 @@ pub(crate) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(ONE_OFF_COUNTS)?;
     CRON_RUNS.write(txn)?;
     STORAGE.write(txn)?;
+    SESSIONS.write(txn)?;
+    API_KEYS.write(txn)?;
+    INVITATIONS.write(txn)?;
+    MAILED_LINKS.write(txn)?;
+    LINKED_ACCOUNTS.write(txn)?;
+    txn.open_table(CREDENTIALS)?;
+    txn.open_table(SIGNING_KEYS)?;
     txn.open_table(CONFIG)?;
     txn.open_table(RELEASE_CONFIG)?;
     txn.open_table(REGISTRY_LOGINS)?;

@@ -54,7 +54,14 @@ pub(crate) fn app(name: &str) -> App {
 }
 
 pub(crate) fn user() -> User {
-    User { id: user_id(), email: "ada@example.com".into(), is_admin: false, created_at: UnixMillis(1) }
+    User {
+        id: user_id(),
+        email: "ada@example.com".into(),
+        is_admin: false,
+        created_at: UnixMillis(1),
+        name: None,
+        email_verified_at: None,
+    }
 }
 
 pub(crate) fn ssh_key(fingerprint: &str) -> SshKeyRecord {
