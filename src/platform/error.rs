@@ -13,6 +13,17 @@ pub enum ErrorKind {
     NotFound,
     /// The actor may not do that.
     Denied,
+    /// Whoever asks has not proved who they are.
+    Unauthenticated,
+    /// The password was right, and the account has a second factor.
+    CodeNeeded,
+    /// It was asked for too often.
+    TooMany {
+        /// Seconds after which it may be asked for again.
+        seconds: u64,
+    },
+    /// Too much is being done at this moment.
+    Busy,
     /// What was given is not valid.
     Invalid,
     /// It is there already, or its state does not allow that.
@@ -53,7 +64,14 @@ impl PlatformError {
         match self.kind {
             ErrorKind::NotFound => 20,
             ErrorKind::Invalid => 2,
-            ErrorKind::Denied | ErrorKind::Conflict | ErrorKind::NoSpace | ErrorKind::Internal => 1,
+            ErrorKind::Denied
+            | ErrorKind::Unauthenticated
+            | ErrorKind::CodeNeeded
+            | ErrorKind::TooMany { .. }
+            | ErrorKind::Busy
+            | ErrorKind::Conflict
+            | ErrorKind::NoSpace
+            | ErrorKind::Internal => 1,
         }
     }
 

@@ -26,6 +26,7 @@
 //! | `push_options` | what a pusher says beside the commits |
 //! | [`screen`] | where the lines of a push go |
 //! | [`fetch`] | `git clone` and `git fetch` |
+//! | [`accounts`] | who comes in without an SSH key: passwords, sessions, API keys, invitations |
 //! | [`users`], [`keys`], `key_line` | users, and the keys that they come with |
 //! | [`members`], [`revoked`] | who may use an app, and what ends when somebody no longer may |
 //! | [`run`] | commands with an app's code and config, beside its instances or in one |
@@ -37,6 +38,7 @@
 //! - Every change is an event ([`Platform::event`]): who, from where, what, when; never a value of config or a secret.
 //! - A push token opens one push, each hook of it once, and is worth nothing afterwards.
 
+pub mod accounts;
 pub mod apps;
 pub mod builds;
 pub mod certs;
@@ -75,6 +77,10 @@ mod locks;
 mod rename;
 mod settings;
 
+pub use accounts::{
+    AccountView, ApiKeyView, InvitationView, Login, NewAccount, NewApiKey, NewInvitation, Proof,
+    SecondFactorOffer, SessionView, Tokens,
+};
 pub use apps::{AppFacts, AppView};
 pub use autostack_deploy::Attached;
 pub use autostack_runtime::{ExecSession, TerminalSize};

@@ -11,7 +11,10 @@ use autostack_domain::{
 use autostack_store::Store;
 use serde::Serialize;
 
-use crate::{apps::Leaving, builds::Builds, error::PlatformError, push::Pushes, revoked::Rights};
+use crate::{
+    accounts::identity::Identity, apps::Leaving, builds::Builds, error::PlatformError, push::Pushes,
+    revoked::Rights,
+};
 
 /// Every operation that a user can ask for. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) rights: Rights,
     /// Held while a key is removed.
     pub(crate) removing_key: tokio::sync::Mutex<()>,
+    pub(crate) identity: Identity,
     /// Held while an app is made.
     pub(crate) creating: tokio::sync::Mutex<()>,
     pub(crate) addresses: Addresses,
@@ -64,6 +68,7 @@ impl Platform {
             leaving: Leaving::default(),
             removing_key: tokio::sync::Mutex::default(),
             rights: Rights::default(),
+            identity: Identity::default(),
             creating: tokio::sync::Mutex::default(),
             addresses,
             started,

@@ -154,7 +154,7 @@ fn an_invitation_makes_one_user_with_its_role() {
     store.sign_up(&bob, &credentials, Some(&second)).unwrap();
     assert_eq!(store.role(&"shop".parse().unwrap(), &bob.id).unwrap(), Some(Role::Deployer));
     assert_eq!(store.credentials(&bob.id).unwrap(), credentials);
-    let again = User { id: id(9).parse().unwrap(), ..bob.clone() };
+    let again = User { id: id(9).parse().unwrap(), ..bob };
     assert!(store.sign_up(&again, &credentials, Some(&second)).is_err());
     assert!(matches!(store.sign_up(&again, &credentials, None), Err(StoreError::Exists { .. })));
     assert_eq!(store.user(&again.id).unwrap(), None);

@@ -67,6 +67,10 @@ pub enum EndpointChoice {
 pub enum Signup {
     /// Nobody: accounts are made on the host.
     Closed,
+    /// Whoever an admin has invited.
+    Invite,
+    /// Everybody.
+    Open,
 }
 
 /// Ports given to instances, first and last included; never empty, never port 0.
@@ -210,10 +214,11 @@ pub(super) const BACKEND: Kind<BackendChoice> = Kind {
 };
 
 pub(super) const SIGNUP: Kind<Signup> = Kind {
-    expected: r#""closed""#,
+    expected: r#""open", "invite" or "closed""#,
     parse: |text| match text {
         "closed" => Ok(Signup::Closed),
-        "open" | "invite" => Err(Refusal::NotInThisVersion),
+        "invite" => Ok(Signup::Invite),
+        "open" => Ok(Signup::Open),
         _ => Err(Refusal::Wrong),
     },
 };
@@ -370,7 +375,7 @@ mod tests {
         assert_eq!((BACKEND.parse)("kubernetes"), Err(Refusal::NotInThisVersion));
         assert_eq!((BACKEND.parse)("dokcer"), Err(Refusal::Wrong));
         assert_eq!((HTTPS_OFF.parse)("0.0.0.0:443"), Err(Refusal::NotInThisVersion));
-        assert_eq!((SIGNUP.parse)("open"), Err(Refusal::NotInThisVersion));
+        assert_eq!((SIGNUP.parse)("open"), Ok(Signup::Open));
     }
 
     #[test]
