@@ -50,15 +50,16 @@ pub fn run(config: Option<PathBuf>, command: AdminCommand) -> ExitCode {
 fn request(command: AdminCommand) -> std::io::Result<AdminRequest> {
     Ok(match command {
         AdminCommand::User { command: UserCommand::Add { email, admin } } => {
-            AdminRequest::UserAdd { email, admin }
+            AdminRequest::UserAdd { email, admin, password: password()? }
+        }
+        AdminCommand::User { command: UserCommand::Password { email } } => {
+            AdminRequest::UserPassword { email, password: password()? }
         }
         AdminCommand::Key { command: KeyCommand::Add { name, user } } => {
-            let stdin = std::io::stdin();
-            if stdin.is_terminal() {
+            if std::io::stdin().is_terminal() {
                 terminal::say(&autostack_domain::Line::detail("Paste the public key, then press Ctrl-D:"));
             }
-            let mut public_key = String::new();
-            stdin.lock().take(STDIN_BYTES_MAX).read_to_string(&mut public_key)?;
+            let public_key = standard_input()?;
             AdminRequest::KeyAdd { name, user, public_key }
         }
         AdminCommand::Key { command: KeyCommand::List } => AdminRequest::KeyList,
@@ -67,6 +68,21 @@ fn request(command: AdminCommand) -> std::io::Result<AdminRequest> {
         }
         AdminCommand::Status => AdminRequest::Status,
     })
+}
+
+/// The first line of standard input; none at a terminal, where it would be seen.
+fn password() -> std::io::Result<Option<String>> {
+    if std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let given = standard_input()?;
+    Ok(given.lines().next().filter(|line| !line.is_empty()).map(str::to_owned))
+}
+
+fn standard_input() -> std::io::Result<String> {
+    let mut text = String::new();
+    std::io::stdin().lock().take(STDIN_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn show(reply: AdminReply) -> ExitCode {

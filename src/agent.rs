@@ -468,7 +468,8 @@ impl Listeners {
             visitors.shutdown_token(),
         );
         visitors.spawn("local door", local);
-        let api = autostack_api::serve(self.api, health, doors.clone(), doors.shutdown_token());
+        let router = autostack_api::router(autostack_api::Api { platform: platform.clone(), health });
+        let api = autostack_api::serve(self.api, router, doors.clone(), doors.shutdown_token());
         doors.spawn("api door", api);
         let ssh =
             autostack_ssh::Server::new(platform.clone(), self.host_key, Limits::default(), doors.clone());

@@ -77,13 +77,18 @@ pub enum AdminCommand {
 /// What can be done with users.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Make a user
+    /// Make a user; the password comes on standard input, and is made and shown where nothing comes
     Add {
         /// The address
         email: String,
         /// Let the user run the whole platform
         #[arg(long)]
         admin: bool,
+    },
+    /// Give a user another password; it comes on standard input, and is made and shown where nothing comes
+    Password {
+        /// The address
+        email: String,
     },
 }
 

@@ -1,19 +1,33 @@
-//! Row 6, a door: JSON over HTTP.
+//! Row 6, a door: JSON over HTTP, for dashboards, scripts and CI. It offers what the platform offers, no more and no less.
 //!
-//! | path | answers |
+//! In reading order:
+//!
+//! | module | holds |
 //! |---|---|
-//! | GET `/health` | how the agent is, by part: 200, or 503 while a part is down |
-//! | anything else | an error in the one shape that all errors have |
+//! | `server` | connections and their limits |
+//! | [`router`](mod@router) | the paths on one screen |
+//! | [`state`] | what handlers share |
+//! | `caller`, `extract` | who asks, and for what |
+//! | `error`, `answers` | the one shape of errors, and the answers that are the same everywhere |
+//! | `auth`, `me` | accounts: coming in, and what is one's own |
+//! | `health`, `docs` | how the agent is; the document that describes every path |
 //!
-//! In reading order: `server` (connections and their limits), `router` (the paths on one screen), `health`,
-//! `error` (the shape of an error).
-//!
-//! Invariants: a connection that sends its head too slowly, or too much, is closed; a body has a limit; every
-//! answer that is not 2xx but `/health`'s is `{"error": {"code", "message", "details"}}`.
+//! Invariants: a connection that sends its head too slowly, or too much, is closed; a body has a limit; every answer that is not
+//! 2xx but `/health`'s is `{"error": {"code", "message", "details"}}`; a handler without a [`Caller`](caller::Caller) is for everybody
+//! and says so in the document.
 
+mod answers;
+mod auth;
+mod caller;
+mod docs;
 mod error;
+mod extract;
 mod health;
-mod router;
+mod me;
+pub mod router;
 mod server;
+pub mod state;
 
+pub use router::router;
 pub use server::serve;
+pub use state::Api;

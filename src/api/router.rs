@@ -1,29 +1,47 @@
 //! The paths on one screen.
 
-use autostack_base::health::HealthSource;
 use axum::{
-    Router,
+    Json, Router,
     extract::{DefaultBodyLimit, Request},
     http::{StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::{error::ApiError, health};
+use crate::{auth, docs, error::ApiError, health, me, state::Api};
 
 /// Bytes of a request's body.
 pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Every path that the document describes, and the document.
+pub(crate) fn described() -> (Router<Api>, OpenApi) {
+    OpenApiRouter::with_openapi(docs::head())
+        .nest("/api/auth", auth::router())
+        .nest("/api/user", me::router())
+        .merge(health::router())
+        .split_for_parts()
+}
+
 /// All paths, and what answers where there is none.
-pub(crate) fn router(source: HealthSource) -> Router {
-    Router::new()
-        .route("/health", get(health::get))
+pub fn router(api: Api) -> Router {
+    let (described, document) = described();
+    let router = described
+        .route("/api/openapi.json", get(move || async move { Json(document) }))
+        .merge(docs::pages())
+        .with_state(api);
+    bounded(router)
+}
+
+/// What holds for every path: the shape of errors, and the limit of bodies.
+pub(crate) fn bounded(router: Router) -> Router {
+    router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(refuse_large_body))
-        .with_state(source)
 }
 
 async fn not_found() -> ApiError {

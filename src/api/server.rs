@@ -1,12 +1,9 @@
 //! Connections and their limits. An own accept loop: axum's sets no header timer and bounds nothing.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use autostack_base::{
-    health::HealthSource,
-    tasks::{Shutdown, Tasks},
-};
-use axum::Router;
+use autostack_base::tasks::{Shutdown, Tasks};
+use axum::{Extension, Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -17,8 +14,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time,
 };
-
-use crate::router::router;
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 256;
@@ -35,18 +30,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers on `listener` until `stop`; returns when it takes no more connections. Those in flight get five
 /// seconds more, as tasks of `tasks`.
-pub async fn serve(listener: TcpListener, health: HealthSource, tasks: Tasks, stop: Shutdown) {
-    serve_with(HEAD_TIMEOUT, listener, health, tasks, stop).await;
+pub async fn serve(listener: TcpListener, router: Router, tasks: Tasks, stop: Shutdown) {
+    serve_with(HEAD_TIMEOUT, listener, router, tasks, stop).await;
 }
 
 async fn serve_with(
     head_timeout: Duration,
     listener: TcpListener,
-    health: HealthSource,
+    router: Router,
     tasks: Tasks,
     stop: Shutdown,
 ) {
-    let router = router(health);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
@@ -54,8 +48,9 @@ async fn serve_with(
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
-                let connection = connection(stream, head_timeout, router.clone(), stop.clone(), place);
+            Ok((stream, peer, place)) => {
+                let router = router.clone().layer(Extension(ConnectInfo(peer)));
+                let connection = connection(stream, head_timeout, router, stop.clone(), place);
                 tasks.spawn("api connection", connection);
             }
             Err(error) => {
@@ -70,10 +65,10 @@ async fn serve_with(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
 }
 
 /// Serves one connection to its end; its place is free afterwards.
@@ -111,19 +106,19 @@ async fn connection(
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, sync::Mutex};
+    use std::net::SocketAddr;
 
-    use autostack_base::health::{Health, Part};
-    use serde_json::{Value, json};
+    use axum::routing::get;
+    use serde_json::Value;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::router::bounded;
 
     const BOUND: Duration = Duration::from_secs(10);
 
     struct World {
         address: SocketAddr,
-        health: Arc<Mutex<Health>>,
         tasks: Tasks,
     }
 
@@ -135,12 +130,11 @@ mod tests {
         async fn with_head_timeout(head_timeout: Duration) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let (tasks, health) = (Tasks::new(), Arc::new(Mutex::new(Health::default())));
-            let asked = Arc::clone(&health);
-            let source: HealthSource = Arc::new(move || asked.lock().unwrap().clone());
+            let tasks = Tasks::new();
+            let router = bounded(Router::new().route("/health", get(async || "{}")));
             let stop = tasks.shutdown_token();
-            tasks.spawn("api", serve_with(head_timeout, listener, source, tasks.clone(), stop));
-            Self { address, health, tasks }
+            tasks.spawn("api", serve_with(head_timeout, listener, router, tasks.clone(), stop));
+            Self { address, tasks }
         }
 
         /// Sends raw bytes; the status and the JSON of the answer.
@@ -162,26 +156,6 @@ mod tests {
             assert_eq!(self.tasks.stop(BOUND).await, Vec::<&str>::new());
             assert_eq!(self.tasks.panics(), 0);
         }
-    }
-
-    #[tokio::test]
-    async fn health_tells_the_state_of_each_part() {
-        let world = World::new().await;
-        let (status, body) = world.get("/health").await;
-        assert_eq!((status, &body["status"]), (200, &json!("ok")));
-        assert_eq!(body["version"], env!("CARGO_PKG_VERSION"));
-
-        let health = Health::default().with("store", Part::ok());
-        *world.health.lock().unwrap() = health.with("settings", Part::degraded("line 3"));
-        let (status, body) = world.get("/health").await;
-        assert_eq!((status, &body["status"]), (200, &json!("degraded")));
-        let parts = json!({"store": {"state": "ok"}, "settings": {"state": "degraded", "detail": "line 3"}});
-        assert_eq!(body["parts"], parts);
-
-        *world.health.lock().unwrap() = Health::default().with("store", Part::down("disk"));
-        let (status, body) = world.get("/health").await;
-        assert_eq!((status, &body["status"]), (503, &json!("degraded")));
-        world.ends().await;
     }
 
     #[tokio::test]

@@ -7,7 +7,11 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc},
 };
 use autostack_domain::{Invalid, Secret};
+use aws_lc_rs::rand;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
+
+use crate::opaque::NoRandomness;
 
 /// Characters of a password: NIST SP 800-63B asks for 8 at least.
 pub const PASSWORD_CHARS_MIN: usize = 8;
@@ -50,6 +54,21 @@ impl Password {
             return refuse("it holds the address of the account");
         }
         Ok(Self(Secret::new(given.to_string())))
+    }
+
+    /// A random one of 24 characters, for somebody who has none to offer.
+    ///
+    /// # Errors
+    /// When the host gives no random numbers.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        let mut bytes = Zeroizing::new([0; 18]);
+        rand::fill(bytes.as_mut()).map_err(|_| NoRandomness)?;
+        Ok(Self(Secret::new(URL_SAFE_NO_PAD.encode(*bytes))))
+    }
+
+    /// The password itself, to be shown once.
+    pub fn reveal(&self) -> &Secret<String> {
+        &self.0
     }
 
     /// A password that somebody says they have: any that an account could have.
@@ -120,6 +139,14 @@ mod tests {
         }
         assert!(Password::new("ünïcödé!".to_owned(), "ada@example.com").is_ok());
         assert!(Password::claimed(long).is_err() && Password::claimed("x".to_owned()).is_ok());
+    }
+
+    #[test]
+    fn generated_passwords_are_long_and_differ() {
+        let (one, other) = (Password::generate().unwrap(), Password::generate().unwrap());
+        assert_eq!(one.reveal().expose().len(), 24);
+        assert_ne!(one, other);
+        assert!(Password::new(one.reveal().expose().clone(), "ada@example.com").is_ok());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use autostack_domain::By;
+use autostack_domain::{By, Secret};
 use autostack_platform::{Platform, PlatformError};
 use tokio::{io::AsyncWriteExt, net::unix::OwnedWriteHalf};
 
@@ -24,11 +24,18 @@ pub(crate) async fn answer(
 
 async fn carry_out(platform: &Platform, request: AdminRequest) -> Result<AdminReply, PlatformError> {
     match request {
-        AdminRequest::UserAdd { email, admin } => {
-            let user = platform.add_user(&email, admin).await?;
+        AdminRequest::UserAdd { email, admin, password } => {
+            let (user, made) =
+                platform.add_user_with_password(&email, admin, password.map(Secret::new)).await?;
             let role = if user.is_admin { "admin" } else { "user" };
             platform.event(By::Operator, None, "user:add", format!("{role} {}", user.email));
-            Ok(AdminReply::Done(format!("Added {role} {}.", user.email)))
+            Ok(AdminReply::Done(with_password(format!("Added {role} {}.", user.email), made.as_ref())))
+        }
+        AdminRequest::UserPassword { email, password } => {
+            let made = platform.reset_password(&email, password.map(Secret::new)).await?;
+            platform.event(By::Operator, None, "user:password", email.clone());
+            let done = format!("{email} has a new password, and has to log in again everywhere.");
+            Ok(AdminReply::Done(with_password(done, made.as_ref())))
         }
         AdminRequest::KeyAdd { name, user, public_key } => {
             let key = platform.add_key(&name, user.as_deref(), &public_key).await?;
@@ -57,5 +64,13 @@ async fn carry_out(platform: &Platform, request: AdminRequest) -> Result<AdminRe
                 PlatformError::new(autostack_platform::ErrorKind::Internal, error.to_string())
             })
         }
+    }
+}
+
+/// What was done, and the password that was made for it, which is told this once.
+fn with_password(done: String, made: Option<&Secret<String>>) -> String {
+    match made {
+        Some(password) => format!("{done}\nPassword: {}", password.expose()),
+        None => done,
     }
 }

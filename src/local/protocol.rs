@@ -31,6 +31,15 @@ pub enum AdminRequest {
         email: String,
         /// Whether the whole platform is theirs to run.
         admin: bool,
+        /// Their password; without one it is made, and told once.
+        password: Option<String>,
+    },
+    /// Give a user another password; their sessions end.
+    UserPassword {
+        /// The address.
+        email: String,
+        /// The new one; without one it is made, and told once.
+        password: Option<String>,
     },
     /// Let an SSH key in.
     KeyAdd {

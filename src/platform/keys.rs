@@ -12,6 +12,7 @@ use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey};
 
 use crate::{
+    accounts::api_keys::check_full,
     error::{ErrorKind, PlatformError},
     key_line,
     platform::Platform,
@@ -24,7 +25,7 @@ const OPERATOR_EMAIL: &str = "admin@localhost";
 const KEY_NAME_CHARS_MAX: usize = 100;
 
 /// A key as people see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct KeyView {
     /// What people call it.
     pub name: String,
@@ -104,6 +105,7 @@ impl Platform {
 
     /// Adds a key of the actor's own.
     pub async fn add_own_key(&self, actor: &Actor, name: &str, line: &str) -> Result<KeyView, PlatformError> {
+        check_full(actor, "add an SSH key")?;
         let key = key_line::parse(line)?;
         check_key_name(name)?;
         let id = actor.user.clone();
@@ -141,6 +143,7 @@ impl Platform {
         given: &str,
         even_the_last: bool,
     ) -> Result<KeyView, PlatformError> {
+        check_full(actor, "remove an SSH key")?;
         // Two who take away one key each must not leave nobody.
         let _one_at_a_time = self.0.removing_key.lock().await;
         let keys = self.keys_of(actor, ring).await?;

@@ -2,9 +2,10 @@
 
 use autostack_base::clock;
 use autostack_domain::{
-    Invalid, UserId,
+    Invalid, Secret, UserId,
     user::{User, normal_email},
 };
+use autostack_identity::password::Password;
 use autostack_store::Store;
 
 use crate::{
@@ -51,6 +52,58 @@ impl Platform {
             ));
         }
         Ok(user)
+    }
+
+    /// Makes a user who can come in by password. The caller has proof that it is the operator. The password comes back where
+    /// none was given, and one was made.
+    pub async fn add_user_with_password(
+        &self,
+        email: &str,
+        is_admin: bool,
+        password: Option<Secret<String>>,
+    ) -> Result<(User, Option<Secret<String>>), PlatformError> {
+        let address = normal_email(email)?;
+        // Before there is a user without one.
+        if let Some(password) = &password {
+            Password::new(password.expose().clone(), &address)?;
+        }
+        let user = self.add_user(email, is_admin).await?;
+        let made = self.give_password(&user, password).await?;
+        Ok((user, made))
+    }
+
+    /// Gives a user another password and ends their sessions. The caller has proof that it is the operator. The password
+    /// comes back where none was given, and one was made.
+    pub async fn reset_password(
+        &self,
+        email: &str,
+        password: Option<Secret<String>>,
+    ) -> Result<Option<Secret<String>>, PlatformError> {
+        let user = self.user_with(&normal_email(email)?).await?;
+        let user = user.ok_or_else(|| {
+            PlatformError::new(ErrorKind::NotFound, format!("there is no user {email}"))
+                .hint(format!("make one: autostack admin user add {email}"))
+        })?;
+        let made = self.give_password(&user, password).await?;
+        let id = user.id.clone();
+        self.parts().store.call(move |store: &Store| store.remove_sessions(&id, None)).await?;
+        self.rights_changed();
+        Ok(made)
+    }
+
+    async fn give_password(
+        &self,
+        user: &User,
+        given: Option<Secret<String>>,
+    ) -> Result<Option<Secret<String>>, PlatformError> {
+        if let Some(given) = given {
+            self.set_password(user, &given).await?;
+            return Ok(None);
+        }
+        let made = Password::generate()
+            .map_err(|error| PlatformError::internal("a password cannot be made", &error))?;
+        self.set_password(user, made.reveal()).await?;
+        Ok(Some(made.reveal().clone()))
     }
 
     /// The user with an address.

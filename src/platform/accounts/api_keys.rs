@@ -23,7 +23,7 @@ use crate::{
 const TOUCH_EVERY_MS: u64 = 60_000;
 
 /// A key as its owner sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ApiKeyView {
     /// Its id.
     pub id: TokenId,

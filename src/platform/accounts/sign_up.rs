@@ -56,7 +56,7 @@ pub struct NewInvitation {
 }
 
 /// An invitation as admins see it: without its secret, which nobody reads again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct InvitationView {
     /// Its id.
     pub id: TokenId,

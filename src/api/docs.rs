@@ -1,0 +1,57 @@
+//! The document that describes every path, and pages to read it and try it, which need nothing from elsewhere.
+
+use axum::Router;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::state::Api;
+
+/// What stands at the head of the document.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "autostack",
+        description = "Everything that can be done over SSH, for dashboards, scripts and CI. Moments are milliseconds since \
+                       1970-01-01 00:00 UTC. Every answer that is not 2xx is a `Problem`, whose `code` never changes.",
+    ),
+    tags(
+        (name = "auth", description = "Sign up, log in, log out"),
+        (name = "user", description = "The caller: account, password, second factor, sessions, keys"),
+        (name = "host", description = "The host itself"),
+    ),
+    security(("bearer" = [])),
+    modifiers(&Bearer),
+)]
+struct Head;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some(
+                "An access token (POST /api/auth/login) or an API key (POST /api/user/me/tokens)",
+            ))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The document without its paths.
+pub(crate) fn head() -> openapi::OpenApi {
+    Head::openapi()
+}
+
+/// `/api/docs`.
+pub(crate) fn pages() -> Router<Api> {
+    let config = Config::new(["/api/openapi.json"]).try_it_out_enabled(true).persist_authorization(false);
+    SwaggerUi::new("/api/docs").config(config).into()
+}

@@ -1,0 +1,13 @@
+//! [`Api`]: what handlers share.
+
+use autostack_base::health::HealthSource;
+use autostack_platform::Platform;
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// Every operation.
+    pub platform: Platform,
+    /// How the agent is.
+    pub health: HealthSource,
+}
