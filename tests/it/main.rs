@@ -12,6 +12,8 @@ mod world;
 
 /// Who may use an app, and who may come at all.
 mod access;
+/// The API.
+mod api;
 /// What an app says about its config and its scripts, and what a pusher says.
 mod app_json;
 /// An app is made, named, locked, reported on and removed.

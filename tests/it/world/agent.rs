@@ -23,7 +23,7 @@ use nix::{
 use tempfile::TempDir;
 
 use super::{
-    Developer, Output, Response,
+    ApiClient, Developer, Output, Response,
     engine::{self, Docker},
     http,
     live::{self, Live},
@@ -312,6 +312,11 @@ impl World {
         let answer =
             http::get(self.running.lock().unwrap().addresses.api, "localhost", "/health", &[]).unwrap();
         serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// A program that speaks to the API, as nobody yet.
+    pub(crate) fn api(&self) -> ApiClient {
+        ApiClient::new(self.running.lock().unwrap().addresses.api)
     }
 
     /// Where the proxy listens.

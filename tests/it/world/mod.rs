@@ -9,6 +9,7 @@
 //! | [`developer`] | [`Developer`]: a person with a key and a home of their own |
 //! | [`repo`] | [`Repo`]: a working copy; [`Push`]: what a push said |
 //! | [`http`] | a visitor: requests through the proxy, raw connections |
+//! | [`api`] | a program that speaks JSON to the API |
 //! | [`state`] | [`State`]: everything that a push may leave behind, to compare before and after |
 //! | [`git_server`] | [`git_server::GitServer`]: repositories and files of somebody else |
 //! | [`engine`] | [`Docker`]: a container engine as an operator sees it, and what an agent has made there |
@@ -23,6 +24,7 @@
 //! the agent has made in an engine is removed.
 
 pub(crate) mod agent;
+pub(crate) mod api;
 pub(crate) mod apps;
 pub(crate) mod developer;
 pub(crate) mod engine;
@@ -40,6 +42,7 @@ pub(crate) mod wait;
 
 pub(crate) use self::{
     agent::{Options, World},
+    api::ApiClient,
     developer::Developer,
     engine::Docker,
     http::{Connection, Response, get as http_get},

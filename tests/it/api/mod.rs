@@ -1,0 +1,3 @@
+//! The API: as nobody, as somebody, as a program.
+
+mod accounts;
