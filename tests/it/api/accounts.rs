@@ -193,8 +193,12 @@ fn sign_up_is_closed_by_default_and_opens_by_setting() {
     let api = world.api();
     let tokens = api.post("/api/auth/signup", &wanted);
     assert_eq!(tokens.status, 201);
-    let me = api.with(tokens.json["access_token"].as_str().unwrap()).get("/api/user/me").ok();
+    let bob = api.with(tokens.json["access_token"].as_str().unwrap());
+    let me = bob.get("/api/user/me").ok();
     assert_eq!((&me["name"], &me["is_admin"]), (&json!("Bob"), &json!(false)));
+    assert_eq!(bob.patch("/api/user/me", &json!({ "name": "Robert" })).ok()["name"], "Robert");
+    assert_eq!(bob.patch("/api/user/me", &json!({ "name": "a\nb" })).refused(422), "invalid");
+    assert_eq!(bob.get("/api/user/me").ok()["name"], "Robert");
     assert_eq!(api.post("/api/auth/signup", &wanted).refused(409), "conflict");
     let weak = json!({ "email": "eve@example.com", "password": "short" });
     assert_eq!(api.post("/api/auth/signup", &weak).refused(422), "invalid");
