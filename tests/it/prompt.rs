@@ -39,7 +39,8 @@ fn a_person_works_at_the_prompt() {
     at.wait_for("in run.1");
     at.type_in("\u{3}");
     at.type_in("echo still $((1 + 1)); exit\r");
-    at.wait_for("still 2");
+    // What is typed while `sh` still ends would be for it.
+    at.wait_for_next("still 2", "autostack> ");
     at.type_in("history\r");
     at.wait_for("  run shop sh");
     at.type_in("half a line\u{3}\u{1b}[A\u{1b}[A\u{1b}[D\u{1b}[C\u{15}exit\r");

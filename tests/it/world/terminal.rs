@@ -27,6 +27,8 @@ pub(crate) struct Terminal {
     child: Child,
     ours: File,
     shown: Arc<Mutex<Vec<u8>>>,
+    /// Ends when nobody has the terminal open any more.
+    reader: thread::JoinHandle<()>,
 }
 
 impl Terminal {
@@ -50,13 +52,13 @@ impl Terminal {
         let ours = File::from(pair.master);
         let (shown, mut reading) = (Arc::<Mutex<Vec<u8>>>::default(), ours.try_clone().unwrap());
         let filled = Arc::clone(&shown);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut buffer = [0; 8192];
             while let Ok(count @ 1..) = reading.read(&mut buffer) {
                 filled.lock().unwrap().extend_from_slice(&buffer[..count]);
             }
         });
-        Self { child, ours, shown }
+        Self { child, ours, shown, reader }
     }
 
     /// Types.
@@ -80,9 +82,16 @@ impl Terminal {
     /// Waits until this is shown.
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str) {
+        self.wait_for_next("", text);
+    }
+
+    /// Waits until `first` is shown, and `text` somewhere after it.
+    #[track_caller]
+    pub(crate) fn wait_for_next(&self, first: &str, text: &str) {
         let end = Instant::now() + wait::SOON;
-        while !self.shown().contains(text) {
-            assert!(Instant::now() < end, "{text:?} is not shown, but:\n{}", self.shown());
+        let is_there = || self.shown().split_once(first).is_some_and(|(_, after)| after.contains(text));
+        while !is_there() {
+            assert!(Instant::now() < end, "{first:?}, {text:?} is not shown, but:\n{}", self.shown());
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -92,7 +101,7 @@ impl Terminal {
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let status = wait::soon("the program in the terminal to end", || self.child.try_wait().unwrap());
         // What it wrote last is still on its way.
-        thread::sleep(Duration::from_millis(50));
+        wait::soon("all that was shown", || self.reader.is_finished().then_some(()));
         (status.code(), self.shown())
     }
 }

@@ -92,11 +92,11 @@ async fn a_command_is_at_home_where_its_instance_is() {
     let spec = world.start("exec sleep 600").await;
     let endpoint = world.backend.list().await.unwrap()[0].endpoint;
     let asks = "pwd; echo $TMPDIR; echo $PORT; readlink /proc/self/fd/0 | cut -c 1-4; echo ${TERM-none}; \
-                set -- $(cat /proc/$$/stat); echo $(($1 == $5)); ls /proc/$$/fd | tr '\\n' ' '";
+                set -- $(cat /proc/$$/stat); echo $(($1 == $5)); ls -m /proc/$$/fd; true";
     let (said, exit) = all(start(&world, &spec, request(asks)).await).await;
     let tmp = world.instance_dir(&spec.id).join("tmp");
     let expected = format!(
-        "{}\n{}\n{}\npipe\nnone\n1\n0 1 2 ",
+        "{}\n{}\n{}\npipe\nnone\n1\n0, 1, 2\n",
         world.app_dir().display(),
         tmp.display(),
         endpoint.port()
@@ -114,10 +114,10 @@ async fn a_terminal_is_there_from_the_first_moment() {
     let spec = world.start("exec sleep 600").await;
     // Size, name, kind; a session of its own, whose leader's group is in the foreground.
     let asks = "stty size; tty | cut -c 1-9; echo $TERM; set -- $(cat /proc/$$/stat); \
-                echo $(($1 == $6)) $(($5 == $8)); ls /proc/$$/fd | tr '\\n' ' '";
+                echo $(($1 == $6)) $(($5 == $8)); ls -m /proc/$$/fd; true";
     let (said, exit) = all(start(&world, &spec, in_terminal(asks)).await).await;
     // Descriptor 10 or 255 is the shell's own hold on its terminal, where it wants one.
-    assert_eq!(said.trim_end(), "24 80\r\n/dev/pts/\r\nxterm\r\n1 1\r\n0 1 2");
+    assert_eq!(said.trim_end(), "24 80\r\n/dev/pts/\r\nxterm\r\n1 1\r\n0, 1, 2");
     assert_eq!(exit, Exit::Code(0));
     let mut asked = in_terminal("echo $TERM");
     asked.env.set("TERM", "vt100").unwrap();

@@ -87,7 +87,7 @@ async fn it_starts_with_a_clean_slate() {
         .start(
             "umask; ulimit -c; ulimit -n; readlink /proc/self/fd/0; \
              grep -E '^Sig(Blk|Ign)' /proc/self/status | tr -s '\\t' ' '; cat /proc/self/oom_score_adj; \
-             ls /proc/$$/fd | sed 's/^/fd /'; \
+             ls -m /proc/$$/fd; \
              set -- $(cat /proc/$$/stat); echo session $(($4 == $6)) group $(($1 == $5)); pwd",
         )
         .await;
@@ -103,9 +103,7 @@ async fn it_starts_with_a_clean_slate() {
         "SigBlk: 0000000000000000",
         "SigIgn: 0000000000000000",
         "200",
-        "fd 0",
-        "fd 1",
-        "fd 2",
+        "0, 1, 2",
         "session 1 group 1",
         app_dir.to_str().unwrap(),
     ];
