@@ -7,8 +7,8 @@ use std::{
 
 use autostack_builder::BuildPlan;
 use autostack_domain::{
-    Artifact, BuildSettings, EnvMap, Failure, FailureKind, ImageReference, ProcessType, RegistryLogin,
-    ReleaseNumber, ReleaseSource, Stage, cron::CronTask, health::HealthCheck, release::ConfigBrought,
+    Artifact, EnvMap, Failure, FailureKind, ImageReference, ProcessType, RegistryLogin, ReleaseNumber,
+    ReleaseSource, Stage, cron::CronTask, health::HealthCheck, release::ConfigBrought,
 };
 use autostack_engine::{Engine, ImageFacts, Output};
 use futures_util::{StreamExt, stream};
@@ -67,7 +67,7 @@ async fn of_commit(
     let mut config = Config::of_push(facts, pushed);
     source::check_ref(pushed, job, parts).await?;
     source::export(pushed, job, work, parts, &facts.git).await?;
-    let plan = choose_recipe(job, work, parts, &config.env, &facts.build)?;
+    let plan = choose_recipe(job, work, parts, &config.env, facts)?;
     config.fill(&plan.env_asked, job, facts.app.current_release.is_none())?;
     work.enter(Stage::Build);
     work.will_make_image();
@@ -112,14 +112,26 @@ fn choose_recipe(
     work: &Workspace,
     parts: &Parts,
     config: &EnvMap,
-    settings: &BuildSettings,
+    facts: &AppFacts,
 ) -> Result<BuildPlan, Failure> {
     work.enter(Stage::Detect);
     check_cancelled(job, work)?;
-    let plan = autostack_builder::plan_for(&work.dir, settings, config, &parts.builder.tools(config))?;
+    let tools = parts.builder.tools(config);
+    let mut plan = autostack_builder::plan_for(&work.dir, &facts.build, config, &tools)?;
     job.log.step(format!("{} app detected", plan.recipe));
     plan.reasons.iter().for_each(|reason| job.log.detail(reason.clone()));
     plan.warnings.iter().for_each(|warning| job.log.trouble(warning.clone()));
+    let options = &facts.app.settings.docker.build;
+    match &mut plan.dockerfile {
+        Some(dockerfile) => {
+            options.iter().for_each(|option| job.log.detail(format!("docker-options: {}", option.summary())));
+            dockerfile.options.clone_from(options);
+        }
+        None if options.is_empty() => {}
+        None => {
+            job.log.trouble("docker-options for build are not used: they are for the app's own Dockerfile");
+        }
+    }
     Ok(plan)
 }
 

@@ -1,5 +1,5 @@
 //! What operators have set for the instances of an app, as it stands when one is started: its limits, its storage, its
-//! checks.
+//! checks, what else its container is to be like.
 
 use std::{
     collections::BTreeSet,
@@ -10,6 +10,7 @@ use autostack_base::settings::Settings;
 use autostack_domain::{
     AppName, AppSettings, EnvMap, InstanceSpec, ProcessType, Program,
     checks::CheckMode,
+    docker_options::Phase,
     env_map,
     health::HealthCheck,
     storage::{Mount, StorageMount},
@@ -42,6 +43,10 @@ pub(crate) async fn furnish(parts: &Parts, mut spec: InstanceSpec) -> InstanceSp
     let root = storage_dir(&parts.settings());
     let mounts = &settings.storage.mounts;
     spec.mounts = mounts.iter().map(|mount| told(mount, &root)).collect();
+    if let Program::Image { .. } = spec.program {
+        let phase = if spec.process.is_long_running() { Phase::Deploy } else { Phase::Run };
+        spec.options = settings.docker.of(phase).to_vec();
+    }
     let env = places(mounts, &root, &spec.program);
     for (name, value) in env.iter().filter(|(name, _)| spec.env.get(name).is_none()).collect::<Vec<_>>() {
         if let Err(invalid) = spec.env.set(name, value) {

@@ -66,6 +66,7 @@ impl Launchable {
             env: self.environment(process, index),
             limits: InstanceLimits::default(),
             mounts: Vec::new(),
+            options: Vec::new(),
         }
     }
 

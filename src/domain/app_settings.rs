@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    build_settings::BuildSettings, checks::CheckSettings, cron::CronSettings, git_settings::GitSettings,
-    lock::DeployLock, origin::Origin, resources::ResourceSettings, storage::StorageSettings,
-    traffic::Traffic,
+    build_settings::BuildSettings, checks::CheckSettings, cron::CronSettings, docker_options::DockerOptions,
+    git_settings::GitSettings, lock::DeployLock, origin::Origin, resources::ResourceSettings,
+    storage::StorageSettings, traffic::Traffic,
 };
 
 /// The settings of an app. What is as it was in the beginning is not written down, so that a new topic changes no
@@ -37,6 +37,9 @@ pub struct AppSettings {
     /// How it is built.
     #[serde(skip_serializing_if = "is_default")]
     pub build: BuildSettings,
+    /// What the engine is told of its build and its containers.
+    #[serde(skip_serializing_if = "is_default")]
+    pub docker: DockerOptions,
     /// How visitors reach it.
     #[serde(skip_serializing_if = "is_default")]
     pub traffic: Traffic,

@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    docker_options::DockerOption,
     env_map::EnvMap,
     image::Digest,
     names::{AppName, InstanceId, ProcessType, ReleaseNumber},
@@ -39,6 +40,9 @@ pub struct InstanceSpec {
     /// Folders of the host that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// What else its container is to be like; a process is as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<DockerOption>,
 }
 
 /// What runs, and in what; decides which runtime runs it.

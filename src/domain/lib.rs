@@ -24,6 +24,7 @@
 //! | [`image`], [`registry`], [`engine_host`] | how images are named and pinned, where they come from, where their engine listens |
 //! | [`health`], [`checks`] | when an instance counts as ready, and how one release replaces another |
 //! | [`resources`], [`storage`] | what an instance may use of the host, and the folders that it sees |
+//! | [`docker_options`] | what operators may tell the engine of a build and of containers |
 //! | [`cron`] | what an app has done at set times |
 //! | [`route`] | host names and what stands behind them |
 //! | [`certificate`] | a certificate chain and its key, sorted |
@@ -46,6 +47,7 @@ pub mod certificate;
 pub mod checks;
 pub mod cron;
 pub mod deployment;
+pub mod docker_options;
 pub mod engine_host;
 pub mod env_export;
 pub mod env_import;

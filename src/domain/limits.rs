@@ -66,6 +66,14 @@ pub const SUBMODULES_MAX: usize = 100;
 pub const SUBMODULE_DEPTH_MAX: usize = 5;
 /// Hosts that an admin may let apps fetch from beside the public Internet.
 pub const GIT_HOSTS_MAX: usize = 64;
+/// Options for the engine of one app and phase.
+pub const DOCKER_OPTIONS_MAX: usize = 32;
+/// Bytes of the value of such an option.
+pub const DOCKER_OPTION_BYTES_MAX: usize = 1024;
+/// Bytes of `/dev/shm` that an operator may give an app.
+pub const SHM_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Open files that an operator may let one process of an app have.
+pub const NOFILE_MAX: u64 = 1024 * 1024;
 /// Buildpacks of one app.
 pub const BUILDPACKS_MAX: usize = 16;
 

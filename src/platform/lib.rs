@@ -19,6 +19,7 @@
 //! | [`releases`] | a new release for another config, and back to an earlier one |
 //! | [`sources`] | code that comes by no push: archives, repositories elsewhere |
 //! | [`git_settings`], [`host_defaults`] | what operators say about a repository and about builds; what admins say about all |
+//! | [`docker_options`] | what the container engine is told of an app beyond what it is always told |
 //! | [`images`] | images from registries and archives, and the logins at registries |
 //! | [`domains`], [`traffic`] | where apps are reached, and what the proxy does before it asks them |
 //! | [`certs`] | their certificates |
@@ -47,6 +48,7 @@ pub mod clone;
 pub mod config;
 pub mod cron;
 pub mod deployments;
+pub mod docker_options;
 pub mod domains;
 pub mod error;
 pub mod events;
@@ -88,6 +90,7 @@ pub use builds::{BuildView, Cancelled, Which};
 pub use certs::CertificateView;
 pub use config::{Applied, ConfigChange};
 pub use deployments::Outcome;
+pub use docker_options::DockerChange;
 pub use domains::Reached;
 pub use error::{ErrorKind, PlatformError};
 pub use events::{EventFeed, EventQuery};
@@ -104,4 +107,4 @@ pub use releases::{ReleaseDetails, ReleaseView};
 pub use run::{Place, RunRequest};
 pub use screen::Screen;
 pub use sources::{AfterSync, ArchiveSource, ArchiveWords, Synced};
-pub use status::Status;
+pub use status::{HostFacts, InnerFacts, Status};

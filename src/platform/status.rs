@@ -1,13 +1,17 @@
 //! What the agent says of itself to the operator.
 
 use autostack_base::health::Part;
-use autostack_domain::{AppName, ReleaseNumber};
+use autostack_domain::{
+    AppName, ReleaseNumber,
+    permission::{Action, Actor, allows},
+};
 use autostack_runtime::{Backend, Observed};
 use autostack_store::Store;
 use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::{
+    disk,
     error::PlatformError,
     platform::{Addresses, Platform},
 };
@@ -54,7 +58,76 @@ pub struct InstanceUsage {
     pub processes: u32,
 }
 
+/// The host, as its users see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostFacts {
+    /// The agent's version.
+    pub version: &'static str,
+    /// The domain below which apps have their names.
+    pub domain: String,
+    /// The runtime's name.
+    pub runtime: &'static str,
+    /// How many apps the caller may see.
+    pub apps: usize,
+    /// What only who runs the host is told.
+    pub inner: Option<InnerFacts>,
+}
+
+/// The host, as who runs it sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InnerFacts {
+    /// The container engine and its version; empty where there is none.
+    pub engine: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// Processors that the agent may use.
+    pub cpus: usize,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Bytes that are free where the agent keeps its data.
+    pub disk_free_bytes: u64,
+    /// Seconds since the agent started.
+    pub uptime_seconds: u64,
+    /// How many instances run.
+    pub instances: usize,
+    /// How many pushes are under way.
+    pub pushes: usize,
+}
+
 impl Platform {
+    /// The host, as far as the actor may know it.
+    pub async fn host_facts(&self, actor: &Actor) -> Result<HostFacts, PlatformError> {
+        let parts = self.parts();
+        let inner = match allows(actor, None, Action::ManageHost) {
+            true => Some(self.inner_facts().await?),
+            false => None,
+        };
+        let domain = parts.settings.borrow().domain.to_string();
+        let apps = self.apps(actor).await?.len();
+        Ok(HostFacts { version: self.version(), domain, runtime: parts.runtime.name(), apps, inner })
+    }
+
+    async fn inner_facts(&self) -> Result<InnerFacts, PlatformError> {
+        let Status { uptime_seconds, instances, pushes, .. } = self.status().await?;
+        let engine = match &self.parts().engine {
+            Some(engine) => match engine.about().await {
+                Ok(about) => format!("{:?} {}", about.product, about.version),
+                Err(_) => "does not answer".to_owned(),
+            },
+            None => String::new(),
+        };
+        Ok(InnerFacts {
+            engine,
+            kernel: read_trimmed("/proc/sys/kernel/osrelease").await,
+            cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            memory_bytes: memory_bytes(&read_trimmed("/proc/meminfo").await),
+            disk_free_bytes: disk::free_bytes(&self.parts().settings.borrow().data_dir).unwrap_or(0),
+            uptime_seconds,
+            instances,
+            pushes,
+        })
+    }
+
     /// How the parts below the doors are; quick, and without waiting.
     pub fn parts_health(&self) -> [(&'static str, Part); 3] {
         let parts = self.parts();
@@ -106,5 +179,28 @@ impl Platform {
             cpu_millis: u64::try_from(used.cpu.as_millis()).unwrap_or(u64::MAX),
             processes: used.processes,
         })
+    }
+}
+
+/// A file of the kernel's; empty where it is not there.
+async fn read_trimmed(path: &str) -> String {
+    tokio::fs::read_to_string(path).await.map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+/// All memory of the host, from `/proc/meminfo`, which counts in KiB.
+fn memory_bytes(meminfo: &str) -> u64 {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|total| total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory_bytes;
+
+    #[test]
+    fn memory_is_read_from_the_kernels_own_words() {
+        assert_eq!(memory_bytes("MemTotal:       24576 kB\nMemFree: 1 kB"), 24576 * 1024);
+        assert_eq!(memory_bytes(""), 0);
     }
 }

@@ -169,6 +169,7 @@ pub fn spec(subject: &dyn Subject, does: &Does) -> Result<InstanceSpec, Box<dyn 
         env: EnvMap::new(),
         limits: InstanceLimits::default(),
         mounts: Vec::new(),
+        options: Vec::new(),
     })
 }
 

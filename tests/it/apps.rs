@@ -29,7 +29,7 @@ fn apps_are_listed_and_reported_in_the_shapes_that_scripts_expect() {
 
     ada.ssh(&["apps:set", "shop", "deploy-source", "my-tool"]).ok();
     ada.ssh(&["apps:set", "shop", "deploy-source-metadata", "'a;$(id) b'"]).ok();
-    assert_eq!(one("--apps-deploy-source"), "my-tool\n");
+    assert_eq!(one("--app-deploy-source"), "my-tool\n");
     assert_eq!(one("--apps-deploy-source-metadata"), "a;$(id) b\n");
     ada.ssh(&["apps:set", "shop", "deploy-source"]).ok();
     assert_eq!(one("--apps-deploy-source"), "\n");
@@ -252,4 +252,40 @@ fn a_renaming_that_the_app_does_not_live_through_leaves_all_as_it_was() {
     for folder in ["repos/mall.git", "artifacts/mall", "cache/mall", "logs/apps/mall"] {
         assert!(!world.data_dir().join(folder).exists(), "{folder} is left");
     }
+}
+
+#[test]
+fn one_report_tells_everything_of_an_app_or_of_the_host() {
+    let world = World::new();
+    let (root, ada, eve) = (world.developer("root"), world.person("ada"), world.person("eve"));
+    ada.ssh(&["apps:create", "shop"]).ok();
+    ada.ssh(&["config:set", "shop", "TOKEN=hunter2"]).ok();
+    let said = ada.ssh(&["report", "shop"]).ok();
+    for topic in [
+        "apps",
+        "builder",
+        "checks",
+        "docker options",
+        "domains",
+        "git",
+        "ports",
+        "proxy",
+        "ps",
+        "resource",
+        "storage",
+    ] {
+        assert!(said.contains(&format!("=====> shop {topic} information\n")), "{topic}: {said}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+    let json: serde_json::Value =
+        serde_json::from_str(&ada.ssh(&["report", "shop", "--format", "json"]).ok()).unwrap();
+    assert_eq!((&json["ps"]["deployed"], &json["git"]["app"]), (&"false".into(), &"shop".into()));
+    assert_eq!(eve.ssh(&["report", "shop"]).code, Some(20));
+
+    let host = root.ssh(&["report"]).ok();
+    for row in ["Version:", "Domain:", "Kernel:", "Memory mib:", "Disk free mib:"] {
+        assert!(host.contains(row), "{row}: {host}");
+    }
+    let of_eve = eve.ssh(&["report", "--format", "json"]).ok();
+    assert!(of_eve.contains("\"apps\":\"0\"") && !of_eve.contains("kernel"), "{of_eve}");
 }

@@ -253,3 +253,28 @@ fn whenever_the_agent_is_killed_in_a_change_of_instances_the_app_serves_and_the_
     world.instances("shop").iter().for_each(|process| process.signal(Signal::SIGKILL));
     soon("it answers again", || world.try_get("shop", "/").ok().filter(|answer| answer.status == 200));
 }
+
+#[test]
+fn all_apps_are_restarted_stopped_and_started_at_once_but_only_ones_own() {
+    let world = World::new();
+    let (ada, bob) = (world.developer("ada"), world.person("bob"));
+    ada.app_of(pids()).push("one").accepted();
+    ada.ssh(&["apps:create", "empty"]).ok();
+    bob.app_of(pids()).push("two").accepted();
+    ada.ssh(&["access:add", "one", "bob", "viewer"]).ok();
+    let (one, two) = (world.get("one", "/").body, world.get("two", "/").body);
+
+    let said = bob.ssh(&["ps:restart", "--all"]).ok();
+    assert!(said.contains("Restarted two") && !said.contains("Restarted one"), "{said}");
+    assert_eq!(world.get("one", "/").body, one);
+    assert_ne!(world.get("two", "/").body, two);
+    ada.ssh(&["ps:stop", "--all"]).ok();
+    assert_eq!((world.get("one", "/").status, world.get("two", "/").status), (503, 503));
+    let refused = ada.ssh(&["ps:restart", "--all"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("Not done for one, two."), "{refused}");
+    let quiet = ada.ssh(&["ps:start", "--all", "--quiet"]);
+    assert_eq!((quiet.code, quiet.stdout.as_str(), quiet.stderr.as_str()), (Some(0), "", ""), "{quiet}");
+    assert_eq!((world.get("one", "/").status, world.get("two", "/").status), (200, 200));
+    assert_eq!(ada.ssh(&["ps:rebuild", "one", "--quiet"]).ok(), "");
+    assert_eq!(ada.ssh(&["ps:restart", "--all", "one"]).code, Some(2));
+}

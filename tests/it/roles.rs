@@ -86,6 +86,11 @@ const USES: &str = "
     cron:runs shop
     cron:set shop timezone UTC
     cron:suspend shop 0123456789abcdef
+    docker-options:add shop deploy --init
+    docker-options:clear shop
+    docker-options:list shop
+    docker-options:remove shop deploy --init
+    docker-options:report shop
     domains:add shop shop.example.com
     domains:clear shop
     domains:disable shop

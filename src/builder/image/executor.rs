@@ -15,6 +15,7 @@ use autostack_base::{
 };
 use autostack_domain::{
     AppName, DeploymentId, EnvMap, Failure, FailureKind, RegistryLogin, Secret, Stage,
+    docker_options::DockerOption,
     image::{Digest, ImageReference},
 };
 use autostack_engine::{
@@ -68,6 +69,8 @@ struct Order {
     dockerfile: Dockerfile,
     args: Vec<(String, String)>,
     secrets: Vec<(String, Arc<Secret<Vec<u8>>>)>,
+    target: Option<String>,
+    no_cache: bool,
 }
 
 impl ImageBuild<'_> {
@@ -127,6 +130,18 @@ impl ImageBuild<'_> {
                 None => self.log.detail(format!("Build argument {name} is not in the app's config")),
             }
         }
+        let (mut target, mut no_cache) = (None, false);
+        for option in &planned.options {
+            match option {
+                DockerOption::BuildArg(name, value) => {
+                    args.retain(|(known, _)| known != name);
+                    args.push((name.clone(), value.clone()));
+                }
+                DockerOption::Target(stage) => target = Some(stage.clone()),
+                DockerOption::NoCache => no_cache = true,
+                _ => {}
+            }
+        }
         let facts = self.facts_with(planned, &context, &args)?;
         for image in &facts.images {
             self.have_named(image).await?;
@@ -138,7 +153,8 @@ impl ImageBuild<'_> {
                 None => self.log.detail(format!("Secret {name} is not in the app's config")),
             }
         }
-        Ok(Order { context, dockerfile: Dockerfile::File(planned.path.clone()), args, secrets })
+        let dockerfile = Dockerfile::File(planned.path.clone());
+        Ok(Order { context, dockerfile, args, secrets, target, no_cache })
     }
 
     /// The facts once more: an argument may name the image that it is built on.
@@ -190,7 +206,8 @@ impl ImageBuild<'_> {
             has: &|path| self.dir.join(path).symlink_metadata().is_ok(),
         };
         let dockerfile = Dockerfile::Text(generator.text());
-        Ok(Order { context: self.dir.to_owned(), dockerfile, args: Vec::new(), secrets })
+        let context = self.dir.to_owned();
+        Ok(Order { context, dockerfile, args: Vec::new(), secrets, target: None, no_cache: false })
     }
 
     fn mounts(
@@ -275,10 +292,10 @@ impl ImageBuild<'_> {
             dockerfile: order.dockerfile,
             args: order.args,
             secrets: order.secrets,
-            target: None,
+            target: order.target,
             tag: self.engine.image_name(self.app, self.deployment),
             labels: HashMap::new(),
-            no_cache: false,
+            no_cache: order.no_cache,
             builder: match settings.docker.builder {
                 BuilderSetting::Auto => BuilderChoice::Auto,
                 BuilderSetting::BuildKit => BuilderChoice::BuildKit,

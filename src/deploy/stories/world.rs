@@ -238,6 +238,7 @@ impl World {
             env: EnvMap::new(),
             limits: InstanceLimits::default(),
             mounts: Vec::new(),
+            options: Vec::new(),
         };
         self.engine.inner.start(&spec).await.unwrap();
         spec.id
@@ -257,6 +258,7 @@ impl World {
             env: EnvMap::new(),
             limits: InstanceLimits::default(),
             mounts: Vec::new(),
+            options: Vec::new(),
         };
         self.process.start(&spec).await.unwrap();
         spec.id

@@ -15,6 +15,7 @@ use super::{
     labels::{PORT, Purpose, labels_of},
     options::ContainerLimits,
     talk::sized,
+    wished,
 };
 use crate::{backend::RuntimeError, process::shares};
 
@@ -117,7 +118,7 @@ impl Recipe<'_> {
             None => patient(line),
         });
         let line = line.map(|line| vec!["/bin/sh".to_owned(), "-c".to_owned(), line]);
-        Ok(ContainerCreateBody {
+        let mut body = ContainerCreateBody {
             image: Some(program.image.to_string()),
             // An entry point of ours drops the command of the image, too.
             entrypoint: line,
@@ -137,7 +138,9 @@ impl Recipe<'_> {
             stdin_once: self.talk.map(|_| true),
             tty: self.talk.map(|talk| talk == Talk::Terminal),
             ..ContainerCreateBody::default()
-        })
+        };
+        self.spec.options.iter().for_each(|option| wished::add(option, &mut body));
+        Ok(body)
     }
 
     /// The environment, beneath which that of the image lies.

@@ -126,6 +126,10 @@ mod tests {
             env,
             limits: InstanceLimits { memory_bytes_max: Some(64 << 20), ..InstanceLimits::default() },
             mounts: vec![Mount { host: "/a".into(), target: "/b".into(), read_only: true }],
+            options: vec![
+                "--shm-size=1m".to_owned().try_into().unwrap(),
+                "--read-only".to_owned().try_into().unwrap(),
+            ],
         }
     }
 

@@ -11,6 +11,7 @@
 //! | `options` | what is chosen for all containers; how they are reached |
 //! | `labels` | from a spec to names and labels, and back |
 //! | `create`, `launch` | from a spec to a container that runs; undone where it cannot |
+//! | `wished` | what an operator wishes of a container beyond what all have |
 //! | `refusal` | why it cannot, for people |
 //! | `network` | the bridge network of each app |
 //! | `held`, `instance` | which instances there are; one of them |
@@ -49,6 +50,7 @@ mod refusal;
 mod sockets;
 mod stats;
 mod talk;
+mod wished;
 
 pub use backend::DockerBackend;
 pub use options::{ContainerLimits, DockerOptions};

@@ -122,7 +122,7 @@ fn spec(random: u32, program: Program) -> InstanceSpec {
     let (app, process) = ("shop".parse().unwrap(), ProcessType::web());
     let id = InstanceId::compose(&app, &process, 1, random);
     let limits = InstanceLimits::default();
-    let (env, mounts) = (EnvMap::new(), Vec::new());
+    let (env, mounts, options) = (EnvMap::new(), Vec::new(), Vec::new());
     InstanceSpec {
         id,
         app,
@@ -134,6 +134,7 @@ fn spec(random: u32, program: Program) -> InstanceSpec {
         env,
         limits,
         mounts,
+        options,
     }
 }
 

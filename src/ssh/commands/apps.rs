@@ -8,7 +8,6 @@ use tokio::time::timeout;
 
 use crate::commands::{
     command::{Command, FORMAT, Flag, Needs, Words},
-    config::Told,
     invocation::Invocation,
     refusal::{EXIT_FAILED, Refusal},
     report::Report,
@@ -261,7 +260,7 @@ async fn rename(mut invocation: Invocation) -> Result<(), Refusal> {
     let new: AppName = invocation.word("the new name")?.parse()?;
     invocation.end()?;
     invocation.step(format!("Renaming {old} to {new}")).await?;
-    let mut screen = Told::new(&invocation);
+    let mut screen = invocation.screen();
     invocation.platform.rename_app(&invocation.actor, &old, &new, &mut screen).await?;
     invocation.done(format!("{old} is {new} now")).await
 }
@@ -276,7 +275,7 @@ async fn clone(mut invocation: Invocation) -> Result<(), Refusal> {
         return invocation.done(format!("App {new} exists already")).await;
     }
     invocation.step(format!("Cloning {old} to {new}")).await?;
-    let (mut screen, deploy) = (Told::new(&invocation), !invocation.has("--skip-deploy"));
+    let (mut screen, deploy) = (invocation.screen(), !invocation.has("--skip-deploy"));
     platform.clone_app(actor, &old, &new, deploy, &mut screen, &invocation.gone).await?;
     invocation.done(format!("{new} is a clone of {old}")).await
 }

@@ -159,8 +159,8 @@ impl Arguments {
         }
         let known = command.options.iter().chain(COMMON);
         let Some(flag) = known.into_iter().find(|flag| flag.long == name || flag.short == Some(name)) else {
-            let is_info = |topic: &str| name.starts_with(&format!("--{topic}-")) && attached.is_none();
-            if command.reports_on().is_some_and(is_info) {
+            // Which rows there are, and how each may be asked for, the report itself knows.
+            if command.is_report() && name.starts_with("--") && attached.is_none() {
                 self.info = Some(name.to_owned());
                 return Ok(());
             }

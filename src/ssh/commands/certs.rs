@@ -3,8 +3,11 @@
 
 use std::io::Read;
 
-use autostack_domain::{AppName, CertificatePem, UnixMillis, limits, permission::Action};
-use autostack_platform::CertificateView;
+use autostack_domain::{
+    AppName, CertificatePem, UnixMillis, limits,
+    permission::{Action, Actor},
+};
+use autostack_platform::{CertificateView, Platform};
 
 use crate::commands::{
     command::{Command, FORMAT, Needs, Words},
@@ -170,20 +173,11 @@ async fn show(mut invocation: Invocation) -> Result<(), Refusal> {
     invocation.print(text).await
 }
 
-async fn report(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.maybe_app()?;
-    invocation.end()?;
-    let (platform, actor) = (&invocation.platform, &invocation.actor);
-    if let Some(app) = app {
-        let view = platform.certificate(actor, &app).await?;
-        return invocation.report(&report_of(&app, view.as_ref())).await;
-    }
-    let mut all = Vec::new();
-    for reached in platform.all_reached(actor).await? {
-        let view = platform.certificate(actor, &reached.app).await?;
-        all.push(report_of(&reached.app, view.as_ref()));
-    }
-    invocation.reports(&all).await
+async fn report(invocation: Invocation) -> Result<(), Refusal> {
+    let of = async |platform: &Platform, actor: &Actor, app: &AppName| {
+        Ok(report_of(app, platform.certificate(actor, app).await?.as_ref()))
+    };
+    invocation.report_each(of).await
 }
 
 fn report_of(app: &AppName, view: Option<&CertificateView>) -> Report {

@@ -1,11 +1,11 @@
 //! Checks: `checks:report`, `checks:set`, `checks:run`, `checks:enable`, `checks:disable`, `checks:skip`.
 
 use autostack_domain::{
-    Line, ProcessType,
+    AppName, Line, ProcessType,
     checks::{CheckMode, CheckProperty},
-    permission::Action,
+    permission::{Action, Actor},
 };
-use autostack_platform::checks::ChecksView;
+use autostack_platform::{Platform, checks::ChecksView};
 
 use crate::commands::{
     command::{Command, FORMAT, Needs, Words},
@@ -146,18 +146,11 @@ async fn run(mut invocation: Invocation) -> Result<(), Refusal> {
     invocation.done("All checks passed").await
 }
 
-async fn report(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.maybe_app()?;
-    invocation.end()?;
-    if let Some(app) = app {
-        let view = invocation.platform.checks(&invocation.actor, &app).await?;
-        return invocation.report(&report_of(&view)).await;
-    }
-    let mut reports = Vec::new();
-    for app in invocation.platform.apps(&invocation.actor).await? {
-        reports.push(report_of(&invocation.platform.checks(&invocation.actor, &app.name).await?));
-    }
-    invocation.reports(&reports).await
+async fn report(invocation: Invocation) -> Result<(), Refusal> {
+    let of = async |platform: &Platform, actor: &Actor, app: &AppName| {
+        Ok(report_of(&platform.checks(actor, app).await?))
+    };
+    invocation.report_each(of).await
 }
 
 fn report_of(view: &ChecksView) -> Report {

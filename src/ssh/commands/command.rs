@@ -81,13 +81,9 @@ impl Command {
         self.name.split_once(':').map_or(self.name, |(topic, _)| topic)
     }
 
-    /// The topic of a report, whose every line is an option too: `ps:report APP --ps-running`.
-    pub(crate) fn reports_on(&self) -> Option<&'static str> {
-        match self.name.strip_suffix(":report") {
-            // As Dokku calls it.
-            Some("certs") => Some("ssl"),
-            topic => topic,
-        }
+    /// Whether it is a report, whose every line is an option too: `ps:report APP --ps-running`.
+    pub(crate) fn is_report(&self) -> bool {
+        self.name.ends_with(":report")
     }
 
     /// `apps:create APP`.

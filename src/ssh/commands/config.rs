@@ -1,21 +1,14 @@
 //! The config of an app, or of the host: reading it, and changing it.
 
-use std::io;
-
-use autostack_domain::{ExportFormat, Line, LineKind, env_export::single_quoted, screen::Printable};
-use autostack_platform::Screen;
+use autostack_domain::{ExportFormat, env_export::single_quoted, permission::Action, screen::Printable};
 use bytes::Bytes;
 
-use crate::{
-    commands::{
-        command::{Command, FORMAT, Flag, Needs, Words},
-        config_change::{CLEAR, IMPORT, SET, UNSET},
-        invocation::{Invocation, Scope},
-        refusal::Refusal,
-    },
-    output::Output,
+use crate::commands::{
+    command::{Command, FORMAT, Flag, Needs, Words},
+    config_change::{CLEAR, IMPORT, SET, UNSET},
+    invocation::{Invocation, Scope},
+    refusal::Refusal,
 };
-use autostack_domain::permission::Action;
 
 pub(crate) const COMMANDS: &[&Command] =
     &[&SHOW, &GET, &KEYS, &SET, &UNSET, &CLEAR, &EXPORT, &IMPORT, &BUNDLE, &CONFIG];
@@ -100,27 +93,6 @@ const BUNDLE: Command = Command {
     words: Words::Mixed,
     run: |invocation| Box::pin(bundle(invocation)),
 };
-
-/// The lines of a deployment; with `--quiet` only its troubles.
-pub(crate) struct Told {
-    output: Output,
-    is_quiet: bool,
-}
-
-impl Told {
-    pub(crate) fn new(invocation: &Invocation) -> Self {
-        Self { output: invocation.output.clone(), is_quiet: invocation.has("--quiet") }
-    }
-}
-
-impl Screen for Told {
-    async fn show(&mut self, line: Line) -> io::Result<()> {
-        if self.is_quiet && line.kind != LineKind::Trouble {
-            return Ok(());
-        }
-        self.output.line(&line).await.map_err(|_gone| io::ErrorKind::BrokenPipe.into())
-    }
-}
 
 async fn show(mut invocation: Invocation) -> Result<(), Refusal> {
     let scope = invocation.scope()?;

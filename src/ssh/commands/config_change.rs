@@ -6,7 +6,6 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::commands::{
     command::{Command, Flag, Needs, Words},
-    config::Told,
     invocation::{Invocation, Scope},
     refusal::Refusal,
 };
@@ -159,7 +158,7 @@ async fn change(invocation: &Invocation, scope: &Scope, change: ConfigChange) ->
         }
         Scope::App(app) => {
             let (platform, actor) = (&invocation.platform, &invocation.actor);
-            let mut screen = Told::new(invocation);
+            let mut screen = invocation.screen();
             match platform.apply_config(actor, app, &summary, &mut screen, &invocation.gone).await? {
                 Applied::Live(_) => Ok(()),
                 Applied::AlreadyLive if is_new => invocation.done("What runs has it already").await,
@@ -175,7 +174,7 @@ async fn change(invocation: &Invocation, scope: &Scope, change: ConfigChange) ->
         }
         Scope::Global => {
             let (platform, actor) = (&invocation.platform, &invocation.actor);
-            let mut screen = Told::new(invocation);
+            let mut screen = invocation.screen();
             match platform.apply_host_config(actor, &summary, &mut screen, &invocation.gone).await? {
                 0 => invocation.done("Every app has it").await,
                 left => Err(Refusal::failed(format!(

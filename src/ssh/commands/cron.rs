@@ -5,11 +5,11 @@ use std::time::Duration;
 use autostack_domain::{
     AppName, Exit, Line, UnixMillis,
     cron::{CronOutcome, CronRun, CronTaskId},
-    permission::Action,
+    permission::{Action, Actor},
     screen::Printable,
 };
 use autostack_logs::{Entry, LogError, Offset, Origin, Reader};
-use autostack_platform::{PlatformError, cron::CronView};
+use autostack_platform::{Platform, PlatformError, cron::CronView};
 use tokio::time::sleep;
 
 use crate::commands::{
@@ -330,18 +330,11 @@ async fn set(mut invocation: Invocation) -> Result<(), Refusal> {
     invocation.done(done).await
 }
 
-async fn report(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.maybe_app()?;
-    invocation.end()?;
-    if let Some(app) = app {
-        let view = invocation.platform.cron(&invocation.actor, &app).await?;
-        return invocation.report(&report_of(&view)).await;
-    }
-    let mut reports = Vec::new();
-    for app in invocation.platform.apps(&invocation.actor).await? {
-        reports.push(report_of(&invocation.platform.cron(&invocation.actor, &app.name).await?));
-    }
-    invocation.reports(&reports).await
+async fn report(invocation: Invocation) -> Result<(), Refusal> {
+    let of = async |platform: &Platform, actor: &Actor, app: &AppName| {
+        Ok(report_of(&platform.cron(actor, app).await?))
+    };
+    invocation.report_each(of).await
 }
 
 fn report_of(view: &CronView) -> Report {

@@ -98,6 +98,7 @@ impl Desk {
             tasks: self.tasks.clone(),
             gone: call.gone,
             stopping: call.stopping,
+            collected: None,
         };
         // Runs to its end although the client may go: what has begun is not left half done.
         match watched {

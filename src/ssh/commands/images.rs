@@ -2,8 +2,8 @@
 
 use std::io;
 
-use autostack_domain::{AppName, ImageReference, Line, limits, permission::Action};
-use autostack_platform::{Outcome, PlatformError, Screen};
+use autostack_domain::{AppName, ImageReference, limits, permission::Action};
+use autostack_platform::{Outcome, PlatformError};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
@@ -13,7 +13,6 @@ use crate::{
         invocation::Invocation,
         refusal::Refusal,
     },
-    output::Output,
     pump::Intake,
 };
 
@@ -47,7 +46,7 @@ const LOAD_IMAGE: Command = Command {
 async fn from_image(mut invocation: Invocation) -> Result<(), Refusal> {
     let (app, reference) = app_and_image(&mut invocation)?;
     invocation.end()?;
-    let mut screen = invocation.output.clone();
+    let mut screen = invocation.screen();
     let deployed = invocation
         .platform
         .deploy_image(&invocation.actor, &app, reference, &mut screen, &invocation.gone)
@@ -58,8 +57,8 @@ async fn from_image(mut invocation: Invocation) -> Result<(), Refusal> {
 async fn load_image(mut invocation: Invocation) -> Result<(), Refusal> {
     let (app, reference) = app_and_image(&mut invocation)?;
     invocation.end()?;
+    let mut screen = invocation.screen();
     let bytes = archive(invocation.input).boxed();
-    let mut screen = invocation.output.clone();
     let deployed = invocation
         .platform
         .deploy_archive(&invocation.actor, &app, reference, bytes, &mut screen, &invocation.gone)
@@ -92,11 +91,5 @@ fn end(deployed: Result<Outcome, PlatformError>) -> Result<(), Refusal> {
     match deployed? {
         Outcome::Live(_) => Ok(()),
         Outcome::Failed => Err(Refusal::shown()),
-    }
-}
-
-impl Screen for Output {
-    async fn show(&mut self, line: Line) -> io::Result<()> {
-        self.line(&line).await.map_err(|_gone| io::ErrorKind::BrokenPipe.into())
     }
 }

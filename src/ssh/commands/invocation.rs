@@ -1,8 +1,13 @@
 //! One use of a command: who asks what, and the ways to answer.
 
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use autostack_base::tasks::{Shutdown, Tasks};
-use autostack_domain::{AppName, Line, permission::Actor};
-use autostack_platform::Platform;
+use autostack_domain::{AppName, Line, LineKind, permission::Actor};
+use autostack_platform::{Platform, Screen};
 use serde::Serialize;
 
 use crate::{
@@ -15,7 +20,7 @@ use crate::{
     },
     environment::Environment,
     output::Output,
-    pump::Intake,
+    pump::{self, Intake},
     terminal::Terminal,
 };
 
@@ -39,7 +44,12 @@ pub(crate) struct Invocation {
     pub(crate) gone: Shutdown,
     /// Cancelled when the server is going to stop.
     pub(crate) stopping: Shutdown,
+    /// Where its reports go instead of being shown, for a command that shows those of others.
+    pub(crate) collected: Option<Collected>,
 }
+
+/// Reports for another command to show.
+pub(crate) type Collected = Arc<Mutex<Vec<Report>>>;
 
 /// What a command is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +79,27 @@ impl std::fmt::Display for Scope {
     }
 }
 
+/// What is shown while work goes on; with `--quiet` only its troubles.
+pub(crate) struct Told {
+    output: Output,
+    is_quiet: bool,
+}
+
+impl Screen for Told {
+    async fn show(&mut self, line: Line) -> io::Result<()> {
+        if self.is_quiet && line.kind != LineKind::Trouble {
+            return Ok(());
+        }
+        self.output.line(&line).await.map_err(|_gone| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
 impl Invocation {
+    /// Where work shows how it goes.
+    pub(crate) fn screen(&self) -> Told {
+        Told { output: self.output.clone(), is_quiet: self.has("--quiet") }
+    }
+
     /// The app: `--app NAME`, or the next plain word.
     pub(crate) fn app(&mut self) -> Result<AppName, Refusal> {
         self.arguments.app(self.command)
@@ -193,8 +223,54 @@ impl Invocation {
         self.print(&text).await
     }
 
+    /// Another command with the words given, by the same client, who sends it nothing; its reports are collected.
+    pub(crate) fn fork(
+        &self,
+        command: &'static Command,
+        words: Vec<String>,
+        collected: &Collected,
+    ) -> Result<Self, Refusal> {
+        let (_ended, input) = pump::queue(0);
+        Ok(Self {
+            command,
+            arguments: Arguments::parse(command, words)?,
+            line: command.name.to_owned(),
+            actor: self.actor.clone(),
+            terminal: None,
+            environment: Environment::default(),
+            input,
+            output: self.output.clone(),
+            platform: self.platform.clone(),
+            tasks: self.tasks.clone(),
+            gone: self.gone.clone(),
+            stopping: self.stopping.clone(),
+            collected: Some(Arc::clone(collected)),
+        })
+    }
+
+    /// Shows the report of the app that is named, or of every app that the caller may see.
+    pub(crate) async fn report_each(
+        mut self,
+        of: impl AsyncFn(&Platform, &Actor, &AppName) -> Result<Report, Refusal>,
+    ) -> Result<(), Refusal> {
+        let app = self.maybe_app()?;
+        self.end()?;
+        if let Some(app) = app {
+            return self.report(&of(&self.platform, &self.actor, &app).await?).await;
+        }
+        let mut reports = Vec::new();
+        for app in self.platform.apps(&self.actor).await? {
+            reports.push(of(&self.platform, &self.actor, &app.name).await?);
+        }
+        self.reports(&reports).await
+    }
+
     /// Shows the report of one app, or of the host: as text, as JSON, or the one line that an option asks for.
     pub(crate) async fn report(&self, report: &Report) -> Result<(), Refusal> {
+        if let Some(collected) = &self.collected {
+            collected.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone());
+            return Ok(());
+        }
         if let Some(asked) = self.arguments.info() {
             let value = report.value(asked).ok_or_else(|| {
                 let known = report.options().join(", ");
@@ -210,7 +286,7 @@ impl Invocation {
 
     /// Shows the reports of several apps.
     pub(crate) async fn reports(&self, reports: &[Report]) -> Result<(), Refusal> {
-        if self.json()? {
+        if self.collected.is_none() && self.json()? {
             return self.print_json(&reports.iter().map(Report::json).collect::<Vec<_>>()).await;
         }
         for report in reports {

@@ -22,8 +22,10 @@ pub(crate) mod config;
 pub(crate) mod config_change;
 pub(crate) mod cron;
 pub(crate) mod desk;
+pub(crate) mod docker_options;
 pub(crate) mod domains;
 pub(crate) mod events;
+pub(crate) mod everything;
 pub(crate) mod git;
 pub(crate) mod git_settings;
 pub(crate) mod images;
@@ -78,11 +80,13 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { title: "Code", commands: sources::COMMANDS },
     Group { title: "Repositories", commands: git_settings::COMMANDS },
     Group { title: "Builder", commands: builder::COMMANDS },
+    Group { title: "Containers", commands: docker_options::COMMANDS },
     Group { title: "Builds", commands: builds::COMMANDS },
     Group { title: "Images", commands: images::COMMANDS },
     Group { title: "Registries", commands: registry::COMMANDS },
     Group { title: "People", commands: access::COMMANDS },
     Group { title: "Keys", commands: keys::COMMANDS },
+    Group { title: "All", commands: everything::COMMANDS },
     Group { title: "Plugins", commands: plugins::COMMANDS },
     Group { title: "Shell", commands: completion::COMMANDS },
     Group { title: "Help", commands: about::COMMANDS },

@@ -3,8 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use autostack_domain::{AppName, Line, ProcessType, permission::Action, screen::Printable};
-use autostack_platform::ProcessesView;
+use autostack_domain::{
+    AppName, Line, ProcessType,
+    permission::{Action, Actor},
+    screen::Printable,
+};
+use autostack_platform::{Platform, ProcessesView};
 
 use crate::commands::{
     command::{Command, FORMAT, Flag, Needs, Words},
@@ -22,6 +26,13 @@ const SKIP_DEPLOY: Flag = Flag {
     short: None,
     value: None,
     summary: "only record it: nothing starts or ends before the next release or change of the app",
+};
+
+const ALL: Flag = Flag {
+    long: "--all",
+    short: None,
+    value: None,
+    summary: "of every app that you may operate, one after the other",
 };
 
 const SCALE: Command = Command {
@@ -52,10 +63,10 @@ const REPORT: Command = Command {
 
 const RESTART: Command = Command {
     name: "ps:restart",
-    arguments: "APP [PROCESS …]",
+    arguments: "APP|--all [PROCESS …]",
     summary: "start new instances beside the old ones, then switch: no request is lost",
     details: &["When a new instance does not get ready, the old ones stay."],
-    options: &[],
+    options: &[ALL],
     needs: Needs::App(Action::Operate),
     words: Words::Mixed,
     run: |invocation| Box::pin(restart(invocation)),
@@ -63,10 +74,10 @@ const RESTART: Command = Command {
 
 const REBUILD: Command = Command {
     name: "ps:rebuild",
-    arguments: "APP",
+    arguments: "APP|--all",
     summary: "build and deploy what the app's branch holds once more",
     details: &["An app that came as an image is not built: the same image gets new instances."],
-    options: &[],
+    options: &[ALL],
     needs: Needs::App(Action::Operate),
     words: Words::Mixed,
     run: |invocation| Box::pin(rebuild(invocation)),
@@ -74,12 +85,12 @@ const REBUILD: Command = Command {
 
 const STOP: Command = Command {
     name: "ps:stop",
-    arguments: "APP",
+    arguments: "APP|--all",
     summary: "end everything of an app; visitors get a 503 until it is started",
     details: &[
         "It stays stopped over restarts of the agent and changes of its config. A push starts it again.",
     ],
-    options: &[],
+    options: &[ALL],
     needs: Needs::App(Action::Operate),
     words: Words::Mixed,
     run: |invocation| Box::pin(stop(invocation)),
@@ -87,10 +98,10 @@ const STOP: Command = Command {
 
 const START: Command = Command {
     name: "ps:start",
-    arguments: "APP",
+    arguments: "APP|--all",
     summary: "start an app that was stopped",
     details: &[],
-    options: &[],
+    options: &[ALL],
     needs: Needs::App(Action::Operate),
     words: Words::Mixed,
     run: |invocation| Box::pin(start(invocation)),
@@ -133,7 +144,7 @@ async fn scale(mut invocation: Invocation) -> Result<(), Refusal> {
     }
     let skip = invocation.has(SKIP_DEPLOY.long);
     let shown: Vec<String> = counts.iter().map(|(process, count)| format!("{process}={count}")).collect();
-    let mut screen = invocation.output.clone();
+    let mut screen = invocation.screen();
     invocation.platform.scale(&invocation.actor, &app, counts, skip, &mut screen, &invocation.gone).await?;
     let when = if skip { "Set for the next release of" } else { "Scaled" };
     invocation.done(format!("{when} {app}: {}", shown.join(" "))).await
@@ -165,18 +176,11 @@ async fn show_scale(invocation: &Invocation, app: &AppName) -> Result<(), Refusa
     Ok(invocation.output.text(&lines.iter().map(|line| format!("{line}\n")).collect::<String>()).await?)
 }
 
-async fn report(mut invocation: Invocation) -> Result<(), Refusal> {
-    let named = invocation.maybe_app()?;
-    invocation.end()?;
-    if let Some(app) = named {
-        let view = invocation.platform.processes(&invocation.actor, &app).await?;
-        return invocation.report(&report_of(&view)).await;
-    }
-    let mut reports = Vec::new();
-    for app in invocation.platform.apps(&invocation.actor).await? {
-        reports.push(report_of(&invocation.platform.processes(&invocation.actor, &app.name).await?));
-    }
-    invocation.reports(&reports).await
+async fn report(invocation: Invocation) -> Result<(), Refusal> {
+    let of = async |platform: &Platform, actor: &Actor, app: &AppName| {
+        Ok(report_of(&platform.processes(actor, app).await?))
+    };
+    invocation.report_each(of).await
 }
 
 fn report_of(view: &ProcessesView) -> Report {
@@ -202,39 +206,111 @@ fn report_of(view: &ProcessesView) -> Report {
     report
 }
 
+/// What is done to an app.
+#[derive(Debug, Clone)]
+enum Act {
+    /// To these process types alone, or to all.
+    Restart(Option<BTreeSet<ProcessType>>),
+    Rebuild,
+    Stop,
+    Start,
+}
+
+impl Act {
+    async fn act(&self, invocation: &Invocation, app: &AppName) -> Result<(), Refusal> {
+        let Invocation { platform, actor, gone, .. } = invocation;
+        let screen = &mut invocation.screen();
+        let done = match self {
+            Act::Restart(only) => {
+                platform.restart(actor, app, only.clone(), screen, gone).await?;
+                let of = |only: &BTreeSet<ProcessType>| {
+                    only.iter().map(|one| format!(" {one}")).collect::<String>()
+                };
+                format!(
+                    "Restarted {app}{}",
+                    only.as_ref().map(|only| format!(":{}", of(only))).unwrap_or_default()
+                )
+            }
+            Act::Rebuild => return ended(platform.rebuild(actor, app, screen, gone).await),
+            Act::Stop => {
+                platform.stop_app(actor, app, screen, gone).await?;
+                format!("Stopped {app}")
+            }
+            Act::Start => {
+                platform.start_app(actor, app, screen, gone).await?;
+                format!("{app} runs")
+            }
+        };
+        invocation.done(done).await
+    }
+
+    /// Does it to every app that the caller may do it to and that has been deployed. One that fails does not keep it from
+    /// the others; all that failed are named at the end.
+    async fn act_on_all(&self, invocation: &Invocation) -> Result<(), Refusal> {
+        let mut failed = Vec::new();
+        for app in invocation.platform.apps(&invocation.actor).await? {
+            let Invocation { platform, actor, .. } = invocation;
+            let may = platform.check_right(actor, &app.name, Action::Operate, "operate").await;
+            if app.release.is_none() || may.is_err() {
+                continue;
+            }
+            invocation.step(app.name.to_string()).await?;
+            match self.act(invocation, &app.name).await {
+                Ok(()) => {}
+                Err(Refusal::Gone) => return Err(Refusal::Gone),
+                Err(refusal) => {
+                    for line in refusal.lines() {
+                        invocation.output.line(&line).await?;
+                    }
+                    failed.push(app.name.to_string());
+                }
+            }
+        }
+        match failed.as_slice() {
+            [] => invocation.done("All done").await,
+            failed => Err(Refusal::failed(format!("Not done for {}.", failed.join(", ")))),
+        }
+    }
+}
+
 async fn restart(mut invocation: Invocation) -> Result<(), Refusal> {
+    if invocation.has(ALL.long) {
+        return all(invocation, Act::Restart(None)).await;
+    }
     let app = invocation.app()?;
-    let words = invocation.rest();
+    let named =
+        invocation.rest().iter().map(|word| word.parse()).collect::<Result<BTreeSet<ProcessType>, _>>()?;
     invocation.end()?;
-    let named = words.iter().map(|word| word.parse()).collect::<Result<BTreeSet<ProcessType>, _>>()?;
-    let only = (!named.is_empty()).then_some(named);
-    let mut screen = invocation.output.clone();
-    invocation.platform.restart(&invocation.actor, &app, only, &mut screen, &invocation.gone).await?;
-    let what = if words.is_empty() { app.to_string() } else { format!("{app}: {}", words.join(" ")) };
-    invocation.done(format!("Restarted {what}")).await
+    Act::Restart((!named.is_empty()).then_some(named)).act(&invocation, &app).await
 }
 
-async fn rebuild(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.app()?;
-    invocation.end()?;
-    let mut screen = invocation.output.clone();
-    ended(invocation.platform.rebuild(&invocation.actor, &app, &mut screen, &invocation.gone).await)
+async fn rebuild(invocation: Invocation) -> Result<(), Refusal> {
+    one_or_all(invocation, Act::Rebuild).await
 }
 
-async fn stop(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.app()?;
-    invocation.end()?;
-    let mut screen = invocation.output.clone();
-    invocation.platform.stop_app(&invocation.actor, &app, &mut screen, &invocation.gone).await?;
-    invocation.done(format!("Stopped {app}")).await
+async fn stop(invocation: Invocation) -> Result<(), Refusal> {
+    one_or_all(invocation, Act::Stop).await
 }
 
-async fn start(mut invocation: Invocation) -> Result<(), Refusal> {
+async fn start(invocation: Invocation) -> Result<(), Refusal> {
+    one_or_all(invocation, Act::Start).await
+}
+
+async fn one_or_all(mut invocation: Invocation, act: Act) -> Result<(), Refusal> {
+    if invocation.has(ALL.long) {
+        return all(invocation, act).await;
+    }
     let app = invocation.app()?;
     invocation.end()?;
-    let mut screen = invocation.output.clone();
-    invocation.platform.start_app(&invocation.actor, &app, &mut screen, &invocation.gone).await?;
-    invocation.done(format!("{app} runs")).await
+    act.act(&invocation, &app).await
+}
+
+async fn all(mut invocation: Invocation, act: Act) -> Result<(), Refusal> {
+    if invocation.arguments.names_app() {
+        return Err(invocation.usage("--all is about every app: give it, or one app."));
+    }
+    invocation.end()?;
+    act.act_on_all(&invocation).await
 }
 
 async fn inspect(mut invocation: Invocation) -> Result<(), Refusal> {

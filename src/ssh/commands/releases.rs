@@ -113,7 +113,7 @@ async fn rollback(mut invocation: Invocation) -> Result<(), Refusal> {
     let app = invocation.app()?;
     let number = number(&mut invocation)?;
     invocation.end()?;
-    let mut screen = invocation.output.clone();
+    let mut screen = invocation.screen();
     let back =
         invocation.platform.rollback(&invocation.actor, &app, number, &mut screen, &invocation.gone).await;
     ended(back)

@@ -21,6 +21,11 @@ impl Report {
         Self { topic, about: about.to_string(), rows: Vec::new() }
     }
 
+    /// What it is about the app: `ps`.
+    pub(crate) fn topic(&self) -> &'static str {
+        self.topic
+    }
+
     /// Adds a row. The key is in lower case with dashes: `running-web`.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "callers hand over what they have")]
@@ -29,10 +34,13 @@ impl Report {
         self
     }
 
-    /// The value of the row that an option asks for: `--ps-running`.
+    /// The value of the row that an option asks for: `--ps-running`, or `--running`; `--app-locked` for the topic `apps`.
     pub(crate) fn value(&self, option: &str) -> Option<&str> {
-        let key = option.strip_prefix("--")?.strip_prefix(self.topic)?.strip_prefix('-')?;
-        self.rows.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        let asked = option.strip_prefix("--")?;
+        let of = |topic: &str| asked.strip_prefix(topic)?.strip_prefix('-');
+        let keys = [of(self.topic), self.topic.strip_suffix('s').and_then(of), Some(asked)];
+        let row = |key: &str| self.rows.iter().find(|(known, _)| known == key);
+        keys.into_iter().flatten().find_map(row).map(|(_, value)| value.as_str())
     }
 
     /// The options that ask for one row.
@@ -142,7 +150,8 @@ mod tests {
         );
         assert_eq!(report.text(false).lines().count(), 2);
         assert_eq!(report.value("--ps-running"), Some("true"));
-        assert_eq!(report.value("--running"), None);
+        assert_eq!(report.value("--running"), Some("true"));
+        assert_eq!(report.value("--ps-colour"), None);
         assert_eq!(report.options(), ["--ps-running", "--ps-status-web.1"]);
         assert_eq!(report.json(), json!({"app": "shop", "running": "true", "status-web.1": "up\u{1b}[2J"}));
     }

@@ -1,11 +1,11 @@
 //! What instances may use: `resource:limit`, `resource:reserve`, their `-clear`, and `resource:report`.
 
 use autostack_domain::{
-    ProcessType,
-    permission::Action,
+    AppName, ProcessType,
+    permission::{Action, Actor},
     resources::{Bound, Resource},
 };
-use autostack_platform::resources::ResourcesView;
+use autostack_platform::{Platform, resources::ResourcesView};
 
 use crate::commands::{
     command::{Command, FORMAT, Flag, Needs, Words},
@@ -158,18 +158,11 @@ async fn clear(mut invocation: Invocation, bound: Bound) -> Result<(), Refusal> 
     invocation.done(format!("Clearing resource {} for {app}{whose}", noun(bound))).await
 }
 
-async fn report(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.maybe_app()?;
-    invocation.end()?;
-    if let Some(app) = app {
-        let view = invocation.platform.resources(&invocation.actor, &app).await?;
-        return invocation.report(&report_of(&view)).await;
-    }
-    let mut reports = Vec::new();
-    for app in invocation.platform.apps(&invocation.actor).await? {
-        reports.push(report_of(&invocation.platform.resources(&invocation.actor, &app.name).await?));
-    }
-    invocation.reports(&reports).await
+async fn report(invocation: Invocation) -> Result<(), Refusal> {
+    let of = async |platform: &Platform, actor: &Actor, app: &AppName| {
+        Ok(report_of(&platform.resources(actor, app).await?))
+    };
+    invocation.report_each(of).await
 }
 
 fn report_of(view: &ResourcesView) -> Report {

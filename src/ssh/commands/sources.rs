@@ -136,12 +136,12 @@ async fn from_archive(mut invocation: Invocation) -> Result<(), Refusal> {
         _ => return Err(invocation.usage("An author has a name and an address.")),
     };
     invocation.end()?;
+    let mut screen = invocation.screen();
     let source = match from {
         Some(url) => ArchiveSource::Url(url),
         None => ArchiveSource::Sent(bytes(invocation.input, limits::SOURCE_ARCHIVE_BYTES_MAX).boxed()),
     };
     let words = ArchiveWords { kind, author };
-    let mut screen = invocation.output.clone();
     let platform = &invocation.platform;
     let deployed = platform
         .deploy_source_archive(&invocation.actor, &app, source, words, &mut screen, &invocation.gone)
@@ -189,7 +189,7 @@ async fn sync(mut invocation: Invocation) -> Result<(), Refusal> {
         (false, false) => AfterSync::Store,
     };
     invocation.end()?;
-    let mut screen = invocation.output.clone();
+    let mut screen = invocation.screen();
     let (platform, gone) = (&invocation.platform, &invocation.gone);
     match platform.sync(&invocation.actor, &app, &url, &wanted, after, &mut screen, gone).await? {
         Synced::Stored => invocation.done("Stored, not deployed: --build does that, too").await,

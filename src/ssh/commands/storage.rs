@@ -1,8 +1,15 @@
 //! Storage: `storage:ensure-directory`, `storage:exists`, `storage:mount`, `storage:unmount`, `storage:list`,
 //! `storage:report`.
 
-use autostack_domain::{Line, permission::Action, storage::StorageName};
-use autostack_platform::storage::{Chown, StorageView};
+use autostack_domain::{
+    AppName, Line,
+    permission::{Action, Actor},
+    storage::StorageName,
+};
+use autostack_platform::{
+    Platform,
+    storage::{Chown, StorageView},
+};
 
 use crate::commands::{
     command::{Command, FORMAT, Flag, Needs, Words},
@@ -162,18 +169,11 @@ async fn list(mut invocation: Invocation) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn report(mut invocation: Invocation) -> Result<(), Refusal> {
-    let app = invocation.maybe_app()?;
-    invocation.end()?;
-    if let Some(app) = app {
-        let view = invocation.platform.storage(&invocation.actor, &app).await?;
-        return invocation.report(&report_of(&view)).await;
-    }
-    let mut reports = Vec::new();
-    for app in invocation.platform.apps(&invocation.actor).await? {
-        reports.push(report_of(&invocation.platform.storage(&invocation.actor, &app.name).await?));
-    }
-    invocation.reports(&reports).await
+async fn report(invocation: Invocation) -> Result<(), Refusal> {
+    let of = async |platform: &Platform, actor: &Actor, app: &AppName| {
+        Ok(report_of(&platform.storage(actor, app).await?))
+    };
+    invocation.report_each(of).await
 }
 
 fn report_of(view: &StorageView) -> Report {

@@ -13,6 +13,8 @@ mod clean_up;
 mod from_elsewhere;
 /// A Dockerfile goes live: ports, process types, release command, redeploys.
 mod goes_live;
+/// What operators tell the engine beyond what it is always told.
+mod options;
 /// Every kind of app of the recipes as an image.
 mod recipes;
 /// Containers that must not go live.

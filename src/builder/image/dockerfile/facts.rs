@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use autostack_domain::docker_options::DockerOption;
 use serde::Serialize;
 
 use super::{
@@ -52,6 +53,9 @@ pub struct DockerfileFacts {
     pub is_lambda: bool,
     /// Arguments that `app.json` lets the build take from the app's config.
     pub build_args: Vec<String>,
+    /// What an operator tells the engine of the build.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<DockerOption>,
 }
 
 impl DockerfileFacts {
@@ -84,6 +88,7 @@ impl DockerfileFacts {
             secrets: reader.secrets.into_iter().collect(),
             syntax: parsed.syntax.clone(),
             build_args: Vec::new(),
+            options: Vec::new(),
         })
     }
 }

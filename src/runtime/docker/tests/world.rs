@@ -123,6 +123,7 @@ impl World {
             env: EnvMap::new(),
             limits: InstanceLimits::default(),
             mounts: Vec::new(),
+            options: Vec::new(),
         }
     }
 

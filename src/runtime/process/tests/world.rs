@@ -181,6 +181,7 @@ pub(super) fn spec(dir: &Path, command: &str) -> InstanceSpec {
         env: EnvMap::new(),
         limits: InstanceLimits::default(),
         mounts: Vec::new(),
+        options: Vec::new(),
     }
 }
 
