@@ -336,8 +336,10 @@ fn shown(names: &[impl ToString]) -> String {
 async fn urls(mut invocation: Invocation) -> Result<(), Refusal> {
     let app = invocation.app()?;
     invocation.end()?;
-    for url in invocation.platform.urls(&invocation.actor, &app).await? {
-        invocation.print(&url).await?;
+    let urls = invocation.platform.urls(&invocation.actor, &app).await?;
+    // A wildcard is no place that a browser could go to.
+    for url in urls.iter().filter(|url| !url.contains('*')) {
+        invocation.print(url).await?;
     }
     Ok(())
 }
