@@ -231,7 +231,7 @@ impl Platform {
     /// Where visitors reach the app: the address that people are shown.
     pub async fn url(&self, actor: &Actor, name: &AppName) -> Result<String, PlatformError> {
         first_to_open(self.urls(actor, name).await?).ok_or_else(|| {
-            PlatformError::new(ErrorKind::Conflict, format!("{name} has no address"))
+            PlatformError::new(ErrorKind::Conflict, format!("the app {name} has no address"))
                 .hint(format!("domains:add {name} HOST gives it one"))
         })
     }

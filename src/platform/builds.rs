@@ -265,8 +265,10 @@ impl Platform {
             }
         };
         found.ok_or_else(|| match which {
-            Which::Current => PlatformError::new(ErrorKind::Conflict, format!("{app} was never deployed"))
-                .hint("git push deploys it"),
+            Which::Current => {
+                PlatformError::new(ErrorKind::Conflict, format!("the app {app} was never deployed"))
+                    .hint("git push deploys it")
+            }
             other => no_build(other),
         })
     }

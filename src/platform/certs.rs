@@ -60,12 +60,12 @@ impl Platform {
         let wanted = match host {
             Some(host) if hosts.contains(&host) => vec![host],
             Some(host) => {
-                let message = format!("{name} is not reached at {host}");
+                let message = format!("the app {name} is not reached at {host}");
                 return Err(PlatformError::new(ErrorKind::Conflict, message)
                     .hint(format!("domains:add {name} {host}")));
             }
             None if hosts.is_empty() => {
-                let message = format!("{name} has no domain that a certificate could be for");
+                let message = format!("the app {name} has no domain that a certificate could be for");
                 return Err(
                     PlatformError::new(ErrorKind::Conflict, message).hint(format!("domains:add {name} HOST"))
                 );
@@ -153,7 +153,7 @@ fn view(facts: Facts, hosts: &[HostPattern]) -> CertificateView {
 }
 
 fn none(name: &AppName) -> PlatformError {
-    PlatformError::new(ErrorKind::Conflict, format!("{name} has no certificate"))
+    PlatformError::new(ErrorKind::Conflict, format!("the app {name} has no certificate"))
         .hint(format!("certs:add {name} < chain-and-key.pem"))
 }
 

@@ -114,8 +114,10 @@ impl Platform {
             let known = self.process_types(name, app.current_release).await?;
             return Err(match only {
                 Some(only) => {
-                    let message =
-                        format!("{name} has no {} that runs", autostack_domain::screen::Printable(only));
+                    let message = format!(
+                        "the app {name} has no {} that runs",
+                        autostack_domain::screen::Printable(only)
+                    );
                     PlatformError::new(ErrorKind::Invalid, message).hint(list(&known))
                 }
                 None => PlatformError::new(ErrorKind::Conflict, format!("nothing of {name} runs"))
@@ -126,7 +128,7 @@ impl Platform {
     }
 
     fn no_such_process(&self, name: &AppName, process: &ProcessType, known: &[ProcessType]) -> PlatformError {
-        let message = format!("{name} has no process type {process}");
+        let message = format!("the app {name} has no process type {process}");
         PlatformError::new(ErrorKind::Invalid, message).hint(list(known))
     }
 }

@@ -65,7 +65,7 @@ impl Platform {
         let error = match self.redeploy(actor, new, format!("Clone of {old}"), screen, gone).await {
             Ok(None | Some(Outcome::Live(_))) => return Ok(()),
             Ok(Some(Outcome::Failed)) => {
-                let message = format!("{new} could not be started, and is not there");
+                let message = format!("the app {new} could not be started, and is not there");
                 PlatformError::new(ErrorKind::Conflict, message)
                     .hint(format!("apps:clone {old} {new} --skip-deploy makes it without starting it"))
             }

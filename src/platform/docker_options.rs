@@ -80,15 +80,17 @@ fn edit(
                 }
             }
             if known.len() > limits::DOCKER_OPTIONS_MAX {
-                let message =
-                    format!("{app} can have {} options for {phase} at most", limits::DOCKER_OPTIONS_MAX);
+                let message = format!(
+                    "the app {app} can have {} options for {phase} at most",
+                    limits::DOCKER_OPTIONS_MAX
+                );
                 return Err(PlatformError::new(ErrorKind::Conflict, message));
             }
         }
         DockerChange::Remove(options) => {
             for option in options {
                 let Some(at) = known.iter().position(|one| one == option) else {
-                    let message = format!("{app} has no option {option} for {phase}");
+                    let message = format!("the app {app} has no option {option} for {phase}");
                     return Err(PlatformError::new(ErrorKind::Conflict, message)
                         .hint(format!("docker-options:report {app} shows what it has")));
                 };

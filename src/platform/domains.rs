@@ -57,7 +57,7 @@ impl Platform {
         name: &AppName,
         addresses: Vec<Address>,
     ) -> Result<Vec<Address>, PlatformError> {
-        let app = name.clone();
+        let (app, event) = (name.clone(), ("domains:add", listed(&addresses)));
         let change = move |traffic: &mut Traffic, names: &HostNames| {
             let mut added = Vec::new();
             for address in addresses {
@@ -67,7 +67,7 @@ impl Platform {
             }
             Ok(added)
         };
-        self.change_traffic(actor, name, "change the domains of", "domains:add", change).await
+        self.change_traffic(actor, name, "change the domains of", event, change).await
     }
 
     /// Gives an app these addresses in place of those that it has.
@@ -77,7 +77,7 @@ impl Platform {
         name: &AppName,
         addresses: Vec<Address>,
     ) -> Result<(), PlatformError> {
-        let app = name.clone();
+        let (app, event) = (name.clone(), ("domains:set", listed(&addresses)));
         let change = move |traffic: &mut Traffic, names: &HostNames| {
             (traffic.own, traffic.has_global) = (Vec::new(), false);
             for address in addresses {
@@ -85,7 +85,7 @@ impl Platform {
             }
             Ok(())
         };
-        self.change_traffic(actor, name, "change the domains of", "domains:set", change).await
+        self.change_traffic(actor, name, "change the domains of", event, change).await
     }
 
     /// Takes addresses away from an app; refuses if one of them is not there.
@@ -95,18 +95,18 @@ impl Platform {
         name: &AppName,
         addresses: Vec<Address>,
     ) -> Result<(), PlatformError> {
-        let app = name.clone();
+        let (app, event) = (name.clone(), ("domains:remove", listed(&addresses)));
         let change = move |traffic: &mut Traffic, names: &HostNames| {
             for address in addresses {
                 if !traffic.remove(&app, &names.global, &address) {
-                    let message = format!("{app} has no domain {address}");
+                    let message = format!("the app {app} has no domain {address}");
                     return Err(PlatformError::new(ErrorKind::Conflict, message)
                         .hint(format!("domains:report {app} shows its domains")));
                 }
             }
             Ok(())
         };
-        self.change_traffic(actor, name, "change the domains of", "domains:remove", change).await
+        self.change_traffic(actor, name, "change the domains of", event, change).await
     }
 
     /// Takes every address away from an app; with `to_default` it keeps those below the domains of the host.
@@ -121,7 +121,7 @@ impl Platform {
             (traffic.own, traffic.has_global) = (Vec::new(), to_default);
             Ok(())
         };
-        self.change_traffic(actor, name, "change the domains of", kind, change).await
+        self.change_traffic(actor, name, "change the domains of", (kind, String::new()), change).await
     }
 
     /// Whether an app is reached by name at all.
@@ -136,7 +136,7 @@ impl Platform {
             traffic.domains_enabled = is_enabled;
             Ok(())
         };
-        self.change_traffic(actor, name, "change the domains of", kind, change).await
+        self.change_traffic(actor, name, "change the domains of", (kind, String::new()), change).await
     }
 
     /// The domains of the host, for everybody.
@@ -180,7 +180,7 @@ impl Platform {
         actor: &Actor,
         name: &AppName,
         what: &str,
-        kind: &'static str,
+        (kind, told): (&'static str, String),
         change: impl FnOnce(&mut Traffic, &HostNames) -> Result<T, PlatformError> + Send + 'static,
     ) -> Result<T, PlatformError> {
         self.app_for(actor, name, Action::Operate, what).await?;
@@ -201,9 +201,8 @@ impl Platform {
         };
         let app = name.clone();
         let update = move |store: &Store| store.change_traffic(&app, &ours, checked);
-        let (changed, said) = self.parts().store.call(update).await??;
-        let reach = self.reach_of(changed, &self.host_names().global);
-        self.event(actor, name, kind, reach.to_string());
+        let (_changed, said) = self.parts().store.call(update).await??;
+        self.event(actor, name, kind, told);
         self.0.deployer.refresh(name).await;
         Ok(said)
     }
@@ -231,10 +230,7 @@ impl Platform {
     }
 }
 
-impl std::fmt::Display for Reached {
-    /// The addresses, as an event tells of them.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let addresses = self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
-        if addresses.is_empty() { f.write_str("no address") } else { f.write_str(&addresses.join(", ")) }
-    }
+/// Addresses, as an event tells of them.
+fn listed(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -187,7 +187,7 @@ impl Platform {
         self.app_for(actor, name, Action::Operate, "change").await?;
         self.0.leaving.check(name)?;
         if !self.parts().repositories.exists(name) {
-            let message = format!("{name} has no code yet");
+            let message = format!("the app {name} has no code yet");
             return Err(PlatformError::new(ErrorKind::Conflict, message).hint("push to it first"));
         }
         let path = self.parts().repositories.path(name);

@@ -129,7 +129,7 @@ impl Platform {
         let app = self.app_for(actor, name, Action::Operate, "restart").await?;
         self.check_deployed(&app)?;
         if app.is_stopped {
-            let message = format!("{name} is stopped");
+            let message = format!("the app {name} is stopped");
             return Err(PlatformError::new(ErrorKind::Conflict, message).hint(format!("ps:start {name}")));
         }
         self.check_processes(&app, only.iter().flatten()).await?;
@@ -272,7 +272,7 @@ impl Platform {
             };
             let there: Vec<&str> =
                 release.processes.keys().filter(|process| !process.is_release()).map(AsRef::as_ref).collect();
-            let message = format!("{} has no process type {process}", app.name);
+            let message = format!("the app {} has no process type {process}", app.name);
             let hint = if there.is_empty() {
                 format!("{} {} is served by the platform and has none", app.name, release.number)
             } else {
@@ -304,7 +304,7 @@ impl InstanceView {
 }
 
 fn not_deployed(name: &AppName) -> PlatformError {
-    PlatformError::new(ErrorKind::Conflict, format!("{name} has not been deployed yet"))
+    PlatformError::new(ErrorKind::Conflict, format!("the app {name} has not been deployed yet"))
         .hint("push to it first")
 }
 

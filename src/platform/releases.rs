@@ -152,12 +152,12 @@ impl Platform {
             (Some(release), _) => release,
             (None, Some(number)) => return Err(self.no_such_release(name, number).await?),
             (None, None) => {
-                let message = format!("{name} has no release before {live}");
+                let message = format!("the app {name} has no release before {live}");
                 return Err(PlatformError::new(ErrorKind::Conflict, message).hint("push another commit"));
             }
         };
         if let Some(why) = self.missing(target).await? {
-            let message = format!("{} of {name} cannot be run again: {why}", target.number);
+            let message = format!("release {} of {name} cannot be run again: {why}", target.number);
             let hint = self.others(&releases, live).await?;
             return Err(PlatformError::new(ErrorKind::Conflict, message).hint(hint));
         }
@@ -222,7 +222,7 @@ impl Platform {
         let owner = name.clone();
         let read = move |store: &Store| Ok((store.app(&owner)?, store.releases(&owner)?));
         let (app, releases) = self.parts().store.call(read).await?;
-        let message = format!("{name} has no release {number} (any more)");
+        let message = format!("the app {name} has no release {number} (any more)");
         let error = PlatformError::new(ErrorKind::Conflict, message);
         Ok(match app.and_then(|app| app.current_release) {
             Some(live) => error.hint(self.others(&releases, live).await?),
@@ -262,5 +262,6 @@ fn changes(before: &EnvMap, after: &EnvMap) -> Vec<String> {
 }
 
 fn none_yet(name: &AppName) -> PlatformError {
-    PlatformError::new(ErrorKind::Conflict, format!("{name} has no release yet")).hint("push to it first")
+    PlatformError::new(ErrorKind::Conflict, format!("the app {name} has no release yet"))
+        .hint("push to it first")
 }

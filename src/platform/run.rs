@@ -89,7 +89,7 @@ impl Platform {
         if let Some(number) = which {
             found.retain(|one_off| one_off.number == number);
             if found.is_empty() {
-                let message = format!("{name} has no {number} that runs");
+                let message = format!("the app {name} has no {number} that runs");
                 return Err(PlatformError::new(ErrorKind::Invalid, message)
                     .hint(format!("run:list {name} shows what runs")));
             }
@@ -217,10 +217,11 @@ fn check(request: &RunRequest) -> Result<(), PlatformError> {
 
 pub(crate) fn could_not_run(app: &AppName, error: &OneOffError) -> PlatformError {
     match error {
-        OneOffError::NoRelease => {
-            PlatformError::new(ErrorKind::Conflict, format!("{app} has no release to run commands with"))
-                .hint(format!("push it first: git push ssh://git@HOST:PORT/{app} main"))
-        }
+        OneOffError::NoRelease => PlatformError::new(
+            ErrorKind::Conflict,
+            format!("the app {app} has no release to run commands with"),
+        )
+        .hint(format!("push it first: git push ssh://git@HOST:PORT/{app} main")),
         OneOffError::RanAlready => PlatformError::new(ErrorKind::Conflict, "it has run already"),
         OneOffError::TooMany => {
             let max = limits::ONE_OFFS_PER_APP_MAX;
@@ -243,7 +244,7 @@ fn could_not_start(app: &AppName, error: &RuntimeError) -> PlatformError {
             format!("the instance of {app} has ended")
         }
         RuntimeError::NoEngine { .. } => {
-            format!("{app} runs in containers, and no container engine is there")
+            format!("the app {app} runs in containers, and no container engine is there")
         }
         RuntimeError::Engine { .. } => {
             format!("the container engine did not run the command: {}", autostack_base::error_chain(error))

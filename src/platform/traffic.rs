@@ -28,7 +28,7 @@ impl Platform {
             traffic.proxy_enabled = is_enabled;
             Ok(())
         };
-        self.change_traffic(actor, name, "change the proxy of", kind, change).await
+        self.change_traffic(actor, name, "change the proxy of", (kind, String::new()), change).await
     }
 
     /// Tells the proxy anew how an app is reached.
@@ -50,7 +50,7 @@ impl Platform {
             traffic.rules.maintenance = is_on;
             Ok(())
         };
-        self.change_traffic(actor, name, "change the maintenance of", kind, change).await
+        self.change_traffic(actor, name, "change the maintenance of", (kind, String::new()), change).await
     }
 
     /// Sends visitors of one host on to another; one that is there for the same host is replaced. The host belongs to
@@ -65,6 +65,7 @@ impl Platform {
             let message = format!("a redirect from {} to itself leads nowhere", redirect.from);
             return Err(PlatformError::new(ErrorKind::Invalid, message));
         }
+        let event = ("redirect:set", format!("{} to {}", redirect.from, redirect.to));
         let change = move |traffic: &mut Traffic, _: &HostNames| {
             let redirects = &mut traffic.rules.redirects;
             redirects.retain(|known| known.from != redirect.from);
@@ -74,7 +75,7 @@ impl Platform {
             redirects.push(redirect);
             Ok(())
         };
-        self.change_traffic(actor, name, "change the redirects of", "redirect:set", change).await
+        self.change_traffic(actor, name, "change the redirects of", event, change).await
     }
 
     /// Sends the visitors of a host on no more.
@@ -84,20 +85,20 @@ impl Platform {
         name: &AppName,
         from: autostack_domain::address::HostPattern,
     ) -> Result<(), PlatformError> {
-        let app = name.clone();
+        let (app, event) = (name.clone(), ("redirect:unset", from.to_string()));
         let change = move |traffic: &mut Traffic, _: &HostNames| {
             let count = traffic.rules.redirects.len();
             traffic.rules.redirects.retain(|known| known.from != from);
             if traffic.rules.redirects.len() == count {
                 return Err(PlatformError::new(
                     ErrorKind::Conflict,
-                    format!("{app} has no redirect from {from}"),
+                    format!("the app {app} has no redirect from {from}"),
                 )
                 .hint(format!("redirect:report {app} shows its redirects")));
             }
             Ok(())
         };
-        self.change_traffic(actor, name, "change the redirects of", "redirect:unset", change).await
+        self.change_traffic(actor, name, "change the redirects of", event, change).await
     }
 
     /// Lets only who knows a password in to an app: adds a user, or gives one another password.
@@ -121,6 +122,7 @@ impl Platform {
         let failed =
             |error: &dyn std::error::Error| PlatformError::internal("the password cannot be kept", error);
         let hash: PasswordHash = hashed.map_err(|panic| failed(&panic))?.map_err(|error| failed(&error))?;
+        let event = ("http-auth:on", user.to_string());
         let change = move |traffic: &mut Traffic, _: &HostNames| {
             let users = &mut traffic.rules.http_auth;
             if users.len() >= limits::HTTP_USERS_PER_APP_MAX && !users.contains_key(&user) {
@@ -129,7 +131,7 @@ impl Platform {
             users.insert(user, hash);
             Ok(())
         };
-        self.change_traffic(actor, name, "change the passwords of", "http-auth:on", change).await
+        self.change_traffic(actor, name, "change the passwords of", event, change).await
     }
 
     /// Lets a user in no more. Who is the last one to go leaves the app locked no longer, so that is refused.
@@ -140,6 +142,7 @@ impl Platform {
         user: HttpUser,
     ) -> Result<(), PlatformError> {
         let app = name.clone();
+        let event = ("http-auth:remove-user", user.to_string());
         let change = move |traffic: &mut Traffic, _: &HostNames| {
             let users = &mut traffic.rules.http_auth;
             if users.len() == 1 && users.contains_key(&user) {
@@ -149,12 +152,15 @@ impl Platform {
                     .hint(format!("http-auth:off {app} opens it")));
             }
             if users.remove(&user).is_none() {
-                return Err(PlatformError::new(ErrorKind::Conflict, format!("{app} has no user {user}"))
-                    .hint(format!("http-auth:report {app} shows its users")));
+                return Err(PlatformError::new(
+                    ErrorKind::Conflict,
+                    format!("the app {app} has no user {user}"),
+                )
+                .hint(format!("http-auth:report {app} shows its users")));
             }
             Ok(())
         };
-        self.change_traffic(actor, name, "change the passwords of", "http-auth:remove-user", change).await
+        self.change_traffic(actor, name, "change the passwords of", event, change).await
     }
 
     /// Lets everybody in to an app, and forgets its users.
@@ -163,7 +169,8 @@ impl Platform {
             traffic.rules.http_auth.clear();
             Ok(())
         };
-        self.change_traffic(actor, name, "change the passwords of", "http-auth:off", change).await
+        self.change_traffic(actor, name, "change the passwords of", ("http-auth:off", String::new()), change)
+            .await
     }
 
     /// The access log of an app, to read from any offset.

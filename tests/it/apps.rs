@@ -106,6 +106,12 @@ fn tools_that_ask_for_plugins_are_told_that_there_are_none() {
     assert_eq!(ada.ssh(&["plugin:list"]).ok(), "");
     assert_eq!(ada.ssh(&["plugin:list", "--format", "json"]).ok(), "[]\n");
     assert_eq!(ada.ssh(&["plugin:installed", "postgres"]).code, Some(1));
+    let postgres = ada.ssh(&["postgres:create", "db"]);
+    assert_eq!(postgres.code, Some(10));
+    assert!(
+        postgres.stderr.contains("Next: run it elsewhere, and config:set APP DATABASE_URL"),
+        "{postgres}"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::{
     commands::{
         GROUPS, Group,
         command::{Command, FORMAT, Flag, Needs, Words, find, near},
+        elsewhere,
         invocation::Invocation,
         refusal::{EXIT_UNKNOWN_COMMAND, Refusal},
     },
@@ -183,6 +184,10 @@ fn text(lines: impl IntoIterator<Item = Line>) -> String {
 pub(crate) fn unknown(name: &str) -> Refusal {
     let shown: String = name.chars().take(80).collect();
     let mut lines = vec![format!("There is no command {}.", Printable(&shown))];
+    if let Some(instead) = elsewhere::instead(name) {
+        lines.push(format!("Next: {instead}"));
+        return Refusal::Said { lines, exit_code: EXIT_UNKNOWN_COMMAND };
+    }
     match near(name).as_slice() {
         [] => {}
         [only] => lines.push(format!("Did you mean {only}?")),

@@ -24,6 +24,7 @@ pub(crate) mod cron;
 pub(crate) mod desk;
 pub(crate) mod docker_options;
 pub(crate) mod domains;
+pub(crate) mod elsewhere;
 pub(crate) mod events;
 pub(crate) mod everything;
 pub(crate) mod git;
