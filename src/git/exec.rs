@@ -47,7 +47,7 @@ fn parse(command: &str, rest: &str) -> Result<(Service, AppName), Invalid> {
         }
         (true, "lfs-authenticate" | "lfs-transfer") => {
             return refuse(
-                "Git LFS is not kept here; commit the files themselves: git lfs migrate export --everything",
+                "Git LFS is not kept here; commit the files themselves: git lfs migrate export --everything --include='*'",
             );
         }
         _ => return refuse("only git push, git fetch and git clone are offered"),

@@ -163,3 +163,24 @@ fn a_push_in_the_short_form_of_the_address_and_by_any_user_name() {
     }
     assert_eq!(world.get("shop", "/").body, "web");
 }
+
+#[test]
+fn git_lfs_is_refused_with_what_to_do_instead_and_that_works() {
+    let world = World::new();
+    let ada = world.developer("ada");
+    let repo = ada.app_of(apps::node_with("response.end(String(fs.statSync('big.bin').size))"));
+    repo.write("server.js", &format!("const fs = require('fs');\n{}", repo.read("server.js")));
+    repo.git(&["lfs", "install", "--local"]);
+    repo.git(&["lfs", "track", "*.bin"]);
+    repo.write("big.bin", &"x".repeat(100_000)).commit();
+    let next = "git lfs migrate export --everything --include='*'";
+    repo.push("shop").rejected(&["Git LFS is not kept here", next]);
+    // Without the hook of LFS only the pointer comes, and the pusher is told so.
+    let bare = repo.push_with("shop", &["--no-verify"], &["HEAD:refs/heads/main"]).accepted();
+    bare.says(&["big.bin is a pointer, not the file itself", next]);
+    assert_ne!(world.get("shop", "/").body, "100000");
+
+    repo.git(&["lfs", "migrate", "export", "--everything", "--include=*"]);
+    repo.push_with("shop", &["--force"], &["HEAD:refs/heads/main"]).accepted();
+    assert_eq!(world.get("shop", "/").body, "100000");
+}

@@ -258,7 +258,7 @@ impl Inspection<'_> {
         if let Some(names) = self.lfs_files.spoken() {
             notes.push(format!(
                 "Git LFS is not supported: {names} is a pointer, not the file itself. \
-                 Commit the file without LFS (git lfs migrate export)."
+                 Commit the file without LFS: git lfs migrate export --everything --include='*'."
             ));
         }
         notes
