@@ -32,6 +32,7 @@ use super::{
     network::Networks,
     one_off,
     options::{DockerOptions, Reach},
+    refusal::is_port_taken,
     sockets, stats,
 };
 use crate::{
@@ -43,6 +44,8 @@ use crate::{
 /// How long the first look waits for the last output of what ended while no agent was there.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Ports that are tried for a container where programs take them first.
+const PORTS_TRIED_MAX: usize = 5;
 /// Images that are remembered to have a shell.
 const SHELLS_MAX: usize = 1_000;
 
@@ -272,10 +275,8 @@ impl Inner {
         let log = self.log_of(spec)?;
         let busy = self.held.begin(&spec.id, &spec.app);
         let busy = busy.ok_or_else(|| RuntimeError::AlreadyExists { id: spec.id.clone() })?;
-        let claim = self.claim().await?;
-        let published = claim.as_ref().map(PortClaim::port);
-        let started = match launch(self, spec, Purpose::Instance, published).await {
-            Ok(container) => {
+        let started = match self.launch_on_a_port(spec).await {
+            Ok((container, claim)) => {
                 let started_at = container.started_at.unwrap_or_else(now);
                 self.hold(spec.clone(), &container, started_at, claim, log)
             }
@@ -286,6 +287,27 @@ impl Inner {
             self.drop_network(&spec.app).await;
         }
         started.map(|instance| Started { endpoint: instance.endpoint })
+    }
+
+    /// Starts a container, and another time on another port where a program was faster on the first.
+    async fn launch_on_a_port(
+        &self,
+        spec: &InstanceSpec,
+    ) -> Result<(Container, Option<PortClaim>), RuntimeError> {
+        // Those that were taken: held until there is one that is not, so that none is tried twice.
+        let mut taken = Vec::new();
+        loop {
+            let claim = self.claim().await?;
+            let published = claim.as_ref().map(PortClaim::port);
+            match launch(self, spec, Purpose::Instance, published).await {
+                Ok(container) => return Ok((container, claim)),
+                Err(error) if is_port_taken(&error) && taken.len() < PORTS_TRIED_MAX => {
+                    tracing::info!(instance = %spec.id, port = published, "a port is taken; another one is tried");
+                    taken.push(claim);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// A port of loopback, where containers are not reached by their addresses.

@@ -6,6 +6,9 @@ use autostack_engine::EngineError;
 use super::create::ImageProgram;
 use crate::backend::RuntimeError;
 
+/// A port was free when it was chosen, and taken when it was to be published.
+const PORT_TAKEN: &str = "the port that was to be published is taken by another program";
+
 /// Sorts what the engine said in answer to `operation`, a step of the start of `spec`.
 pub(super) fn refusal(spec: &InstanceSpec, operation: &'static str, error: EngineError) -> RuntimeError {
     if error.is_away() {
@@ -24,7 +27,7 @@ pub(super) fn refusal(spec: &InstanceSpec, operation: &'static str, error: Engin
             "the app's network has no free address: it runs too many instances".to_owned()
         }
         said if says(&said, &["port is already allocated", "address already in use"]) => {
-            "the port that was to be published is taken by another program".to_owned()
+            PORT_TAKEN.to_owned()
         }
         said if says(&said, &["no command specified"]) => {
             "the image says no command: give it an ENTRYPOINT or CMD, or the app a Procfile".to_owned()
@@ -44,6 +47,11 @@ pub(super) fn refusal(spec: &InstanceSpec, operation: &'static str, error: Engin
         _ => return RuntimeError::Engine { operation, source: error },
     };
     RuntimeError::Start { id: spec.id.clone(), why }
+}
+
+/// Whether it could not be started because of its port alone.
+pub(super) fn is_port_taken(error: &RuntimeError) -> bool {
+    matches!(error, RuntimeError::Start { why, .. } if why == PORT_TAKEN)
 }
 
 /// The image has no shell for the app's command line.
