@@ -1,4 +1,4 @@
-//! What handlers take: bodies and paths that are what they should be, or the one shape of error.
+//! What handlers take: bodies, paths and queries that are what they should be, or the one shape of error.
 
 use axum::extract::{FromRequest, FromRequestParts};
 
@@ -13,3 +13,8 @@ pub(crate) struct Body<T>(pub T);
 #[derive(Debug, FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
 pub(crate) struct At<T>(pub T);
+
+/// The query. Its type refuses fields that it does not know.
+#[derive(Debug, FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(ApiError))]
+pub(crate) struct Asked<T>(pub T);

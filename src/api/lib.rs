@@ -10,15 +10,22 @@
 //! | `caller`, `extract` | who asks, and for what |
 //! | `error`, `answers` | the one shape of errors, and the answers that are the same everywhere |
 //! | `auth`, `me` | accounts: coming in, and what is one's own |
+//! | `apps`, `deployments` | apps, and what becomes of them |
+//! | `background` | work that goes on when the client has gone |
 //! | `health`, `docs` | how the agent is; the document that describes every path |
 //!
 //! Invariants: a connection that sends its head too slowly, or too much, is closed; a body has a limit; every answer that is not
 //! 2xx but `/health`'s is `{"error": {"code", "message", "details"}}`; a handler without a [`Caller`](caller::Caller) is for everybody
 //! and says so in the document.
 
+#![expect(unused_qualifications, reason = "the macros of utoipa write full paths")]
+
 mod answers;
+mod apps;
 mod auth;
+mod background;
 mod caller;
+mod deployments;
 mod docs;
 mod error;
 mod extract;

@@ -1,5 +1,6 @@
 //! The paths on one screen.
 
+use autostack_domain::limits;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request},
@@ -11,7 +12,7 @@ use axum::{
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{auth, docs, error::ApiError, health, me, state::Api};
+use crate::{apps, auth, deployments, docs, error::ApiError, health, me, state::Api};
 
 /// Bytes of a request's body.
 pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -21,6 +22,8 @@ pub(crate) fn described() -> (Router<Api>, OpenApi) {
     OpenApiRouter::with_openapi(docs::head())
         .nest("/api/auth", auth::router())
         .nest("/api/user", me::router())
+        .nest("/api/apps", apps::router())
+        .nest("/api/deployments", deployments::router())
         .merge(health::router())
         .split_for_parts()
 }
@@ -29,6 +32,7 @@ pub(crate) fn described() -> (Router<Api>, OpenApi) {
 pub fn router(api: Api) -> Router {
     let (described, document) = described();
     let router = described
+        .nest("/api/projects", Router::from(apps::router()))
         .route("/api/openapi.json", get(move || async move { Json(document) }))
         .merge(docs::pages())
         .with_state(api);
@@ -52,12 +56,15 @@ async fn method_not_allowed() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
 }
 
-/// Refuses a body that announces its size before anything reads it; `DefaultBodyLimit` stops the others.
+/// Refuses a body that announces its size before anything reads it; `DefaultBodyLimit` stops the others, and the platform
+/// an archive of code.
 async fn refuse_large_body(request: Request, next: Next) -> Response {
+    let is_archive = request.uri().path() == "/api/deployments/archive";
+    let bytes_max = if is_archive { limits::SOURCE_ARCHIVE_BYTES_MAX } else { BODY_BYTES_MAX as u64 };
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let bytes = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if bytes.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
-        let message = format!("a body may have {BODY_BYTES_MAX} bytes at most");
+    if bytes.is_some_and(|bytes| bytes > bytes_max) {
+        let message = format!("a body may have {bytes_max} bytes at most");
         return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message).into_response();
     }
     next.run(request).await

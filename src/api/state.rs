@@ -1,6 +1,6 @@
 //! [`Api`]: what handlers share.
 
-use autostack_base::health::HealthSource;
+use autostack_base::{health::HealthSource, tasks::Tasks};
 use autostack_platform::Platform;
 
 /// What handlers share. Cheap to clone.
@@ -10,4 +10,6 @@ pub struct Api {
     pub platform: Platform,
     /// How the agent is.
     pub health: HealthSource,
+    /// What goes on when a client has gone.
+    pub tasks: Tasks,
 }

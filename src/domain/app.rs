@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How many instances of each process type should run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct Formation(pub BTreeMap<ProcessType, u32>);
 

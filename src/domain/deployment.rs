@@ -13,7 +13,9 @@ use crate::{
 };
 
 /// The timed steps of a deployment, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// The commit is read and exported.
@@ -50,7 +52,7 @@ impl fmt::Display for Stage {
 }
 
 /// How far a deployment is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeploymentState {
     /// Waits behind another deployment of the app, or for a free build slot.
@@ -78,7 +80,7 @@ impl DeploymentState {
 }
 
 /// When a stage began and ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StageRecord {
     /// Which stage.
     pub stage: Stage,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{deployment::Stage, screen::Line};
 
 /// What kind of thing went wrong; stable, for scripts and for statistics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The pusher or an operator ended it.
@@ -56,7 +56,7 @@ pub enum FailureKind {
 }
 
 /// A failure as it is recorded and shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Failure {
     /// Where it happened.
     pub stage: Stage,

@@ -227,7 +227,9 @@ impl InstanceId {
 }
 
 /// The number of a release within its app, counted from 1 and shown as `v1`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(transparent)]
 pub struct ReleaseNumber(pub u32);
 

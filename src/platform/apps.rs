@@ -14,6 +14,7 @@ use autostack_domain::{
 use autostack_logs::Stream;
 use autostack_store::Store;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     disk,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// An app as its users see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AppView {
     /// Its name.
     pub name: AppName,
@@ -33,6 +34,26 @@ pub struct AppView {
     pub release: Option<ReleaseNumber>,
     /// When it was created.
     pub created_at: UnixMillis,
+}
+
+/// An app with how it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AppDetails {
+    /// What the list says of it.
+    #[serde(flatten)]
+    pub view: AppView,
+    /// Whose it is: an address, or a name where the user was made without one.
+    pub owner: String,
+    /// What the caller may do with it; `null` for an admin of the host who has no role.
+    pub role: Option<Role>,
+    /// The branch whose pushes are deployed; `null` before the first deployment.
+    pub deploy_branch: Option<String>,
+    /// Whether an operator has stopped it.
+    pub is_stopped: bool,
+    /// Whether nothing may be deployed to it.
+    pub is_locked: bool,
+    /// Whether visitors are told that it is being worked on.
+    pub is_in_maintenance: bool,
 }
 
 /// What is known of an app as such.
@@ -137,6 +158,25 @@ impl Platform {
         let apps = self.parts().store.call(with_roles).await?;
         let visible = apps.iter().filter(|(_, role)| allows(actor, *role, Action::ViewApp));
         Ok(visible.map(|(app, _)| self.view(app)).collect())
+    }
+
+    /// One app with how it is.
+    pub async fn app(&self, actor: &Actor, name: &AppName) -> Result<AppDetails, PlatformError> {
+        self.app_for(actor, name, Action::ViewApp, "see").await?;
+        let Some((app, role)) = self.find(actor, name).await? else {
+            return Err(PlatformError::no_such_app(name));
+        };
+        let owner = app.owner.clone();
+        let owner = self.parts().store.call(move |store: &Store| store.user(&owner)).await?;
+        Ok(AppDetails {
+            view: self.view(&app),
+            owner: owner.map(|user| short_name(&user.email).to_owned()).unwrap_or_default(),
+            role,
+            deploy_branch: app.deploy_branch,
+            is_stopped: app.is_stopped,
+            is_locked: app.settings.lock.is_some(),
+            is_in_maintenance: app.settings.traffic.rules.maintenance,
+        })
     }
 
     /// What is known of one app, or of every app that the actor may see.

@@ -14,11 +14,14 @@ use autostack_domain::{
     permission::{Action, Actor},
 };
 use autostack_logs::Stream;
-use autostack_store::{Store, StoreError};
+use autostack_store::{DeploymentMark, DeploymentQuery, Store, StoreError};
+use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::{
+    config::refused,
     error::{ErrorKind, PlatformError},
     platform::Platform,
 };
@@ -31,7 +34,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const LOOKED_THROUGH_MAX: usize = autostack_domain::limits::FINISHED_DEPLOYMENTS_PER_APP_MAX * 2;
 
 /// A deployment as its users see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct BuildView {
     /// Its id.
     pub id: DeploymentId,
@@ -50,11 +53,21 @@ pub struct BuildView {
     /// When it reached its final state.
     pub ended_at: Option<UnixMillis>,
     /// Who asked for it; the id of somebody who is not known any more.
+    #[serde(rename = "by")]
     pub who: String,
     /// Its stages so far.
     pub stages: Vec<StageRecord>,
     /// Why it did not go live.
     pub failure: Option<Failure>,
+}
+
+/// A page of deployments, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildPage {
+    /// Those that fit.
+    pub builds: Vec<BuildView>,
+    /// Where the next page begins; `None` when there is no more.
+    pub next: Option<DeploymentMark>,
 }
 
 /// Which deployment of an app somebody means.
@@ -153,6 +166,40 @@ impl Platform {
         Ok(self.parts().store.call(read).await?)
     }
 
+    /// A page of deployments, newest first; `query` names the apps, or none for all that the actor may see.
+    pub async fn build_page(
+        &self,
+        actor: &Actor,
+        mut query: DeploymentQuery,
+    ) -> Result<BuildPage, PlatformError> {
+        if query.apps.is_empty() {
+            query.apps = self.apps(actor).await?.into_iter().map(|app| app.name).collect();
+        } else {
+            for app in &query.apps {
+                self.app_for(actor, app, Action::ViewApp, "see").await?;
+            }
+        }
+        let read = move |store: &Store| {
+            let page = store.deployment_page(&query)?;
+            Ok(BuildPage { builds: views(store, page.deployments)?, next: page.next })
+        };
+        Ok(self.parts().store.call(read).await?)
+    }
+
+    /// Forgets a deployment that has ended, with its log; that of the live release stays.
+    pub async fn remove_build(&self, actor: &Actor, id: &DeploymentId) -> Result<(), PlatformError> {
+        let found = self.find_build(actor, None, &Which::Id(id.clone()), Action::Push).await?;
+        let gone = id.clone();
+        self.parts()
+            .store
+            .call(move |store: &Store| store.remove_deployment(&gone))
+            .await
+            .map_err(refused)?;
+        self.parts().logs.remove_deployment(id)?;
+        self.event(actor, &found.app, "builds:remove", format!("{} ({id})", found.source));
+        Ok(())
+    }
+
     /// One deployment. Without an app it must be named by its id.
     pub async fn build(
         &self,
@@ -238,6 +285,10 @@ impl Platform {
         which: &Which,
         action: Action,
     ) -> Result<Deployment, PlatformError> {
+        let what = match action {
+            Action::Push => "remove a deployment of",
+            _ => "read the build logs of",
+        };
         let Some(app) = app else {
             let Which::Id(id) = which else {
                 return Err(PlatformError::new(ErrorKind::Invalid, "name the app, or the id of a build"));
@@ -245,14 +296,14 @@ impl Platform {
             let asked = id.clone();
             let found = self.parts().store.call(move |store| store.deployment(&asked)).await?;
             let found = found.ok_or_else(|| no_build(which))?;
-            return match self.app_for(actor, &found.app, action, "read the build logs of").await {
+            return match self.app_for(actor, &found.app, action, what).await {
                 Ok(_) => Ok(found),
                 // Nothing about apps that the actor may not see.
                 Err(error) if error.kind == ErrorKind::NotFound => Err(no_build(which)),
                 Err(error) => Err(error),
             };
         };
-        self.app_for(actor, app, action, "read the build logs of").await?;
+        self.app_for(actor, app, action, what).await?;
         let name = app.clone();
         let known =
             self.parts().store.call(move |store| store.deployments(&name, LOOKED_THROUGH_MAX)).await?;

@@ -25,6 +25,13 @@ pub enum ConfigChange {
     Unset(Vec<String>),
     /// Sets these, and removes all others.
     Replace(EnvMap),
+    /// Sets some and removes others, in one step.
+    Edit {
+        /// Those to set.
+        set: EnvMap,
+        /// Names of those to remove.
+        unset: Vec<String>,
+    },
 }
 
 /// How far a changed config has come.
@@ -42,17 +49,26 @@ pub enum Applied {
     Failed,
 }
 
+fn check_names(names: &[String]) -> Result<(), Invalid> {
+    match names.iter().find(|name| !is_name(name)) {
+        Some(bad) => {
+            Err(Invalid::new("config name", bad, "use letters, digits and _, and do not start with a digit"))
+        }
+        None => Ok(()),
+    }
+}
+
 impl ConfigChange {
     /// Removes variables, whose names must be such.
     pub fn unset(names: Vec<String>) -> Result<Self, Invalid> {
-        match names.iter().find(|name| !is_name(name)) {
-            Some(bad) => Err(Invalid::new(
-                "config name",
-                bad,
-                "use letters, digits and _, and do not start with a digit",
-            )),
-            None => Ok(Self::Unset(names)),
-        }
+        check_names(&names)?;
+        Ok(Self::Unset(names))
+    }
+
+    /// Sets some variables and removes others, whose names must be such.
+    pub fn edit(set: EnvMap, unset: Vec<String>) -> Result<Self, Invalid> {
+        check_names(&unset)?;
+        Ok(Self::Edit { set, unset })
     }
 
     fn apply(self, env: &mut EnvMap) {
@@ -62,6 +78,10 @@ impl ConfigChange {
                 env.remove(name);
             }),
             ConfigChange::Replace(values) => *env = values,
+            ConfigChange::Edit { set, unset } => {
+                Self::Unset(unset).apply(env);
+                Self::Set(set).apply(env);
+            }
         }
     }
 
@@ -73,6 +93,9 @@ impl ConfigChange {
             ConfigChange::Unset(gone) => format!("Unset {}", gone.join(", ")),
             ConfigChange::Replace(values) if values.is_empty() => "Unset every variable".to_owned(),
             ConfigChange::Replace(values) => format!("Set {} and unset all others", names(values)),
+            ConfigChange::Edit { set, unset } if unset.is_empty() => format!("Set {}", names(set)),
+            ConfigChange::Edit { set, unset } if set.is_empty() => format!("Unset {}", unset.join(", ")),
+            ConfigChange::Edit { set, unset } => format!("Set {} and unset {}", names(set), unset.join(", ")),
         }
     }
 }

@@ -77,6 +77,7 @@ impl Platform {
         self.0.leaving.check(app)?;
         let cancel = gone.child_token();
         let job = self.record_job(actor, app, input, cancel.clone()).await?;
+        screen.begun(&job.id);
         let log = job.log.clone();
         let mut reader = log.stream().reader(Offset::START);
         let ended = CancellationToken::new();

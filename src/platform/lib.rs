@@ -83,10 +83,11 @@ pub use accounts::{
     AccountView, ApiKeyView, InvitationView, Login, NewAccount, NewApiKey, NewInvitation, Proof,
     SecondFactorOffer, SessionView, Tokens,
 };
-pub use apps::{AppFacts, AppView};
+pub use apps::{AppDetails, AppFacts, AppView};
 pub use autostack_deploy::Attached;
 pub use autostack_runtime::{ExecSession, TerminalSize};
-pub use builds::{BuildView, Cancelled, Which};
+pub use autostack_store::{DeploymentMark, DeploymentQuery};
+pub use builds::{BuildPage, BuildView, Cancelled, Which};
 pub use certs::CertificateView;
 pub use config::{Applied, ConfigChange};
 pub use deployments::Outcome;

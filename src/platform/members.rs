@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A member as people see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct MemberView {
     /// Who: an address, or a name where the user was made without one.
     pub user: String,

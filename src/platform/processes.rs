@@ -25,7 +25,7 @@ use crate::{
 const ROLL_LINES_MAX: usize = 512;
 
 /// What runs of an app, and what should.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ProcessesView {
     /// The app.
     pub app: AppName,
@@ -42,7 +42,7 @@ pub struct ProcessesView {
 }
 
 /// One instance of an app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct InstanceView {
     /// `web.1`.
     pub name: String,
@@ -51,6 +51,7 @@ pub struct InstanceView {
     /// The release that it runs.
     pub release: ReleaseNumber,
     /// Where it is reached from the host.
+    #[schema(value_type = String, example = "127.0.0.1:30001")]
     pub endpoint: std::net::SocketAddr,
     /// `running`, or how it ended: `exited with code 1`.
     pub state: String,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A release as people see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ReleaseView {
     /// Its number: `v3`.
     pub version: ReleaseNumber,
@@ -38,7 +38,7 @@ pub struct ReleaseView {
 }
 
 /// A release in full.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ReleaseDetails {
     /// What the list says of it.
     #[serde(flatten)]

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use autostack_domain::Line;
+use autostack_domain::{DeploymentId, Line};
 use autostack_logs::Reader;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,9 @@ const CATCH_UP: Duration = Duration::from_secs(3);
 pub trait Screen: Send {
     /// Shows a line. An error means that nobody reads any more.
     fn show(&mut self, line: Line) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// What is shown from here on is of this deployment: it is recorded, and can be asked for by its id.
+    fn begun(&mut self, _deployment: &DeploymentId) {}
 }
 
 /// Shows why a push is rejected; the answer to git is no.

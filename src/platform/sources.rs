@@ -208,6 +208,38 @@ impl Platform {
         }
     }
 
+    /// Deploys a ref of the app's own repository: the deploy branch moves to it, as after a push of it.
+    pub async fn deploy_ref(
+        &self,
+        actor: &Actor,
+        name: &AppName,
+        wanted: &RemoteRef,
+        screen: &mut impl Screen,
+        gone: &CancellationToken,
+    ) -> Result<Outcome, PlatformError> {
+        let app = self.app_for(actor, name, Action::Push, "deploy").await?;
+        drop(self.may_fetch(name, gone).await?);
+        let target = self.target(&app).await?;
+        let (repositories, owner, asked) = (self.parts().repositories.clone(), name.clone(), wanted.clone());
+        let resolve = move || match asked.commit() {
+            Some(commit) => Ok(Some(commit)),
+            None => asked
+                .names()
+                .iter()
+                .find_map(|name| repositories.head_of(&owner, name).transpose())
+                .transpose(),
+        };
+        let found = self.parts().tasks.blocking("read ref", resolve).await;
+        let found = found
+            .map_err(|panic| PlatformError::internal("the app's repository cannot be read", &panic))??;
+        let Some(id) = found else {
+            let message = format!("the repository of {name} has no {wanted}");
+            return Err(PlatformError::new(ErrorKind::Conflict, message).hint("push it, or give git_url"));
+        };
+        let (target, commit) = self.inspect_fetched(target, id, gone).await?;
+        self.deploy_commit(actor, name, commit, target, screen, gone).await
+    }
+
     /// Looks through what was fetched; what a tag stands for, where it is one.
     async fn inspect_fetched(
         &self,
@@ -282,6 +314,7 @@ impl Platform {
         };
         let cancel = gone.child_token();
         let job = self.record_job(actor, name, Input::Commit(pushed), cancel.clone()).await?;
+        screen.begun(&job.id);
         let (id, log) = (job.id.clone(), job.log.clone());
         tracing::info!(app = %name, deployment = %id, by = actor.name, "deployment asked for");
         let mut reader = log.stream().reader(Offset::START);

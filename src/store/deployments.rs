@@ -1,7 +1,9 @@
 //! Verbs of the deployments, and their two indexes: by app and time, and of those not finished.
 
-use autostack_domain::{AppName, Deployment, DeploymentId, limits};
-use redb::{ReadableTable, WriteTransaction};
+use std::collections::BinaryHeap;
+
+use autostack_domain::{AppName, Deployment, DeploymentId, DeploymentState, UnixMillis, limits};
+use redb::{AccessGuard, ReadableTable, WriteTransaction};
 
 use crate::{
     apps,
@@ -12,6 +14,40 @@ use crate::{
 };
 
 first_version!(Deployment);
+
+/// Deployments that are looked at for one page: where few fit, a page may be short, or even empty, and not the last.
+const LOOKED_AT_PER_PAGE_MAX: usize = 2000;
+
+/// Where a page of deployments goes on: behind this one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeploymentMark {
+    /// When it was asked for.
+    pub created_at: UnixMillis,
+    /// Its id.
+    pub id: DeploymentId,
+}
+
+/// Which deployments somebody wants to see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeploymentQuery {
+    /// Only those of these apps.
+    pub apps: Vec<AppName>,
+    /// Only those in one of these states; of all where none is named.
+    pub states: Vec<DeploymentState>,
+    /// Only those asked for before that one.
+    pub before: Option<DeploymentMark>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A page of deployments, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentPage {
+    /// Those that fit.
+    pub deployments: Vec<Deployment>,
+    /// Where the next page begins; `None` when there is no more.
+    pub next: Option<DeploymentMark>,
+}
 
 impl Store {
     /// Records a new deployment. In the same step the oldest finished ones beyond
@@ -58,6 +94,59 @@ impl Store {
         })
     }
 
+    /// A page of the deployments of several apps, newest first.
+    pub fn deployment_page(&self, query: &DeploymentQuery) -> Result<DeploymentPage, StoreError> {
+        self.read(|txn| {
+            let by_app = txn.open_table(DEPLOYMENTS_BY_APP)?;
+            let rows = DEPLOYMENTS.read(txn)?;
+            // The newest of each app that was not taken yet.
+            let mut heads = BinaryHeap::new();
+            let mut ranges = Vec::with_capacity(query.apps.len());
+            for app in &query.apps {
+                let end = match &query.before {
+                    Some(mark) => (app.as_str(), mark.created_at.0, mark.id.as_str()),
+                    None => (&*apps::after(app), i64::MIN, ""),
+                };
+                let mut range = by_app.range((app.as_str(), i64::MIN, "")..end)?;
+                push_head(&mut heads, ranges.len(), range.next_back())?;
+                ranges.push(range);
+            }
+            let (mut found, mut last) = (Vec::new(), None);
+            for looked_at in 0.. {
+                if found.len() == query.limit || looked_at == LOOKED_AT_PER_PAGE_MAX {
+                    let next = if heads.is_empty() { None } else { last };
+                    return Ok(DeploymentPage { deployments: found, next });
+                }
+                let Some((mark, app)) = heads.pop() else { break };
+                let deployment = rows.get(mark.id.as_str())?;
+                let deployment = deployment.ok_or_else(|| StoreError::not_found("deployment", &mark.id))?;
+                if query.states.is_empty() || query.states.contains(&deployment.state) {
+                    found.push(deployment);
+                }
+                if let Some(range) = ranges.get_mut(app) {
+                    push_head(&mut heads, app, range.next_back())?;
+                }
+                last = Some(mark);
+            }
+            Ok(DeploymentPage { deployments: found, next: None })
+        })
+    }
+
+    /// Forgets a deployment that has ended and is not that of a live release; the caller removes its log.
+    pub fn remove_deployment(&self, id: &DeploymentId) -> Result<(), StoreError> {
+        self.write(|txn| {
+            let deployment = get(txn, id)?;
+            if !deployment.state.is_final() {
+                return Err(StoreError::conflict("deployment", id, "it has not ended"));
+            }
+            let live = apps::get(txn, &deployment.app)?.current_release;
+            if live.is_some() && deployment.release == live {
+                return Err(StoreError::conflict("deployment", id, "its release is live"));
+            }
+            remove(txn, &deployment.app, deployment.created_at.0, id)
+        })
+    }
+
     /// The deployments of all apps that have not reached a final state, by id, which is by age.
     pub fn unfinished_deployments(&self) -> Result<Vec<Deployment>, StoreError> {
         self.read(|txn| {
@@ -88,6 +177,23 @@ impl Store {
             Ok(after)
         })
     }
+}
+
+type Row<'a> =
+    Result<(AccessGuard<'a, (&'static str, i64, &'static str)>, AccessGuard<'a, ()>), redb::StorageError>;
+
+/// Puts the next deployment of an app beside those of the others.
+fn push_head(
+    heads: &mut BinaryHeap<(DeploymentMark, usize)>,
+    app: usize,
+    row: Option<Row<'_>>,
+) -> Result<(), StoreError> {
+    let Some(row) = row else { return Ok(()) };
+    let key = row?.0;
+    let (_, created_at, id) = key.value();
+    let id = id.parse().map_err(|_| StoreError::not_found("deployment", id))?;
+    heads.push((DeploymentMark { created_at: UnixMillis(created_at), id }, app));
+    Ok(())
 }
 
 /// The deployment, which must be there.

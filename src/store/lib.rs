@@ -55,6 +55,7 @@ mod tables;
 mod traffic;
 mod users;
 
+pub use deployments::{DeploymentMark, DeploymentPage, DeploymentQuery};
 pub use error::StoreError;
 pub use journal::GoingLive;
 pub use sessions::Refreshed;

@@ -35,6 +35,26 @@ const SAID_LINES_MAX: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteRef(String);
 
+impl RemoteRef {
+    /// The commit, where it is named by its id.
+    pub fn commit(&self) -> Option<CommitId> {
+        self.0.parse().ok()
+    }
+
+    /// The refs that it can mean, the likeliest first; none for a commit.
+    pub fn names(&self) -> Vec<RefName> {
+        if self.commit().is_some() {
+            return Vec::new();
+        }
+        let full = self.0.parse::<RefName>().ok();
+        let tag = || format!("refs/tags/{}", self.0).parse().ok();
+        full.map_or_else(
+            || RefName::of_branch(&self.0).ok().into_iter().chain(tag()).collect(),
+            |name| vec![name],
+        )
+    }
+}
+
 impl Default for RemoteRef {
     fn default() -> Self {
         Self("HEAD".to_owned())

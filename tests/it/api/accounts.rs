@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::PASSWORD;
 use crate::world::{ApiClient, Options, World};
-
-const PASSWORD: &str = "correct horse battery";
 
 /// A world with a user, and the client of nobody.
 fn with_user(email: &str, admin: bool) -> (World, ApiClient) {

@@ -94,6 +94,12 @@ impl ApiClient {
     /// Asks once with headers and a body of one's own.
     #[track_caller]
     pub(crate) fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.send(method, path, headers, body.as_bytes())
+    }
+
+    /// Sends a body of any bytes.
+    #[track_caller]
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -105,7 +111,7 @@ impl ApiClient {
             head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         let mut connection = Connection::open(self.address).unwrap();
-        connection.send(format!("{head}\r\n{body}").as_bytes()).unwrap();
+        connection.send(&[head.as_bytes(), b"\r\n", body].concat()).unwrap();
         let response = connection.response().unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         let json = serde_json::from_str(&response.body).unwrap_or(Value::Null);
         Answer { status: response.status, response, json }
