@@ -468,11 +468,9 @@ impl Listeners {
             visitors.shutdown_token(),
         );
         visitors.spawn("local door", local);
-        let router = autostack_api::router(autostack_api::Api {
-            platform: platform.clone(),
-            health,
-            tasks: doors.clone(),
-        });
+        let monitoring = platform.clone().keep_monitoring(doors.clone(), doors.shutdown_token());
+        doors.spawn("monitoring", monitoring);
+        let router = autostack_api::router(autostack_api::Api::new(platform.clone(), health, doors.clone()));
         let api = autostack_api::serve(self.api, router, doors.clone(), doors.shutdown_token());
         doors.spawn("api door", api);
         let ssh =

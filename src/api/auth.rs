@@ -9,10 +9,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     answers::{Conflicts, Refusals},
-    caller::Client,
+    caller::{Caller, Client},
     error::ApiError,
     extract::Body,
     state::Api,
+    tickets::TICKET_TTL,
 };
 
 pub(crate) fn router() -> OpenApiRouter<Api> {
@@ -21,6 +22,7 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(log_in))
         .routes(routes!(refresh))
         .routes(routes!(log_out))
+        .routes(routes!(ticket))
 }
 
 /// An account that somebody wants.
@@ -133,4 +135,19 @@ async fn log_out(
 ) -> Result<StatusCode, ApiError> {
     api.platform.log_out(&shown.refresh_token, client.address).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What opens one feed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Ticket {
+    /// Shown as `?ticket=…`, once.
+    ticket: String,
+    /// Seconds that it is good for.
+    expires_in: u64,
+}
+
+/// A ticket that opens one feed in the caller's name, for clients that can send no header with a WebSocket.
+#[utoipa::path(post, path = "/ticket", tag = "auth", responses((status = OK, body = Ticket), Refusals))]
+async fn ticket(State(api): State<Api>, caller: Caller) -> Result<Json<Ticket>, ApiError> {
+    Ok(Json(Ticket { ticket: api.tickets.issue(caller)?, expires_in: TICKET_TTL.as_secs() }))
 }

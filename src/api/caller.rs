@@ -38,6 +38,14 @@ impl Caller {
             Proof::Key(_) => None,
         }
     }
+
+    /// Returns when the proof is worth nothing any more, or the caller's rights have changed.
+    pub(crate) async fn until_gone(&self, platform: &Platform) {
+        match &self.proof {
+            Proof::Session(session) => platform.until_session_ends(&self.actor, session).await,
+            Proof::Key(key) => platform.until_key_ends(&self.actor, key).await,
+        }
+    }
 }
 
 impl FromRequestParts<Api> for Caller {

@@ -11,6 +11,8 @@
 //! | `error`, `answers` | the one shape of errors, and the answers that are the same everywhere |
 //! | `auth`, `me` | accounts: coming in, and what is one's own |
 //! | `apps`, `deployments` | apps, and what becomes of them |
+//! | `overview`, `audit` | figures, how busy everything is, and who changed what |
+//! | `logs`, `tickets` | logs page by page and as live feeds; what opens one without a header |
 //! | `background` | work that goes on when the client has gone |
 //! | `health`, `docs` | how the agent is; the document that describes every path |
 //!
@@ -22,6 +24,7 @@
 
 mod answers;
 mod apps;
+mod audit;
 mod auth;
 mod background;
 mod caller;
@@ -30,10 +33,13 @@ mod docs;
 mod error;
 mod extract;
 mod health;
+mod logs;
 mod me;
+mod overview;
 pub mod router;
 mod server;
 pub mod state;
+mod tickets;
 
 pub use router::router;
 pub use server::serve;

@@ -12,7 +12,7 @@ use axum::{
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{apps, auth, deployments, docs, error::ApiError, health, me, state::Api};
+use crate::{apps, audit, auth, deployments, docs, error::ApiError, health, me, overview, state::Api};
 
 /// Bytes of a request's body.
 pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -24,6 +24,9 @@ pub(crate) fn described() -> (Router<Api>, OpenApi) {
         .nest("/api/user", me::router())
         .nest("/api/apps", apps::router())
         .nest("/api/deployments", deployments::router())
+        .nest("/api/dashboard", overview::dashboard())
+        .nest("/api/monitoring", overview::monitoring())
+        .nest("/api/audit", audit::router())
         .merge(health::router())
         .split_for_parts()
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 /// Connections at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 256;
+const CONNECTIONS_MAX: usize = 4096;
 /// Time for the head of a request to arrive, counted from the end of the one before.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Header fields of one request.

@@ -1,7 +1,15 @@
 //! [`Api`]: what handlers share.
 
+use std::sync::Arc;
+
 use autostack_base::{health::HealthSource, tasks::Tasks};
 use autostack_platform::Platform;
+use tokio::sync::Semaphore;
+
+use crate::{logs::SharedChunks, tickets::Tickets};
+
+/// Feeds that are open at once.
+const FEEDS_MAX: usize = 2000;
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -12,4 +20,16 @@ pub struct Api {
     pub health: HealthSource,
     /// What goes on when a client has gone.
     pub tasks: Tasks,
+    pub(crate) tickets: Tickets,
+    pub(crate) chunks: SharedChunks,
+    /// A permit for each feed.
+    pub(crate) feeds: Arc<Semaphore>,
+}
+
+impl Api {
+    /// What the handlers of one door share.
+    pub fn new(platform: Platform, health: HealthSource, tasks: Tasks) -> Self {
+        let (tickets, chunks) = (Tickets::default(), SharedChunks::default());
+        Self { platform, health, tasks, tickets, chunks, feeds: Arc::new(Semaphore::new(FEEDS_MAX)) }
+    }
 }

@@ -88,6 +88,26 @@ impl Reader {
         self.read(published)
     }
 
+    /// Waits until something stands behind the offset, and reads nothing of it; `false` when nothing ever will.
+    /// Cancel-safe.
+    pub async fn ready(&mut self) -> bool {
+        loop {
+            let published = *self.published.borrow_and_update();
+            if published.state != State::Removed && self.offset < published.end {
+                return true;
+            }
+            if published.state != State::Open || self.published.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Goes on behind an offset that came with an entry, without reading what is before it: somebody else has.
+    pub fn go_on_from(&mut self, offset: Offset) {
+        self.offset = self.offset.max(offset.0);
+        self.is_aligned = true;
+    }
+
     /// What was missing before the entry that came last, or before the end; says it once.
     pub fn take_gap(&mut self) -> Option<Gap> {
         let bytes = std::mem::take(&mut self.gap_bytes);

@@ -13,6 +13,12 @@ pub(crate) fn free_bytes(data_dir: &Path) -> Option<u64> {
     Some(status.blocks_available() * status.fragment_size())
 }
 
+/// Bytes of the disk where the agent keeps its data; `None` where that cannot be told.
+pub(crate) fn total_bytes(data_dir: &Path) -> Option<u64> {
+    let status = nix::sys::statvfs::statvfs(data_dir).ok()?;
+    Some(status.blocks() * status.fragment_size())
+}
+
 /// Refuses when less than the reserve is free where the agent keeps its data.
 pub(crate) fn check_space(data_dir: &Path) -> Result<(), PlatformError> {
     let Some(free) = free_bytes(data_dir) else { return Ok(()) };

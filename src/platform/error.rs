@@ -85,7 +85,7 @@ impl PlatformError {
     }
 
     /// Keeps the details for the operator: they name paths of the host.
-    pub(crate) fn internal(what: &str, error: &dyn std::error::Error) -> Self {
+    pub fn internal(what: &str, error: &dyn std::error::Error) -> Self {
         tracing::error!(error = error_chain(error), "{what}");
         Self::new(ErrorKind::Internal, what)
             .hint("try again; if it stays, look at the agent's log on the host")

@@ -32,6 +32,7 @@
 //! | [`members`], [`revoked`] | who may use an app, and what ends when somebody no longer may |
 //! | [`run`] | commands with an app's code and config, beside its instances or in one |
 //! | [`status`] | what the agent says of itself |
+//! | [`overview`], [`monitor`] | figures for a first look; how busy the host and the instances are |
 //! | [`error`] | what an operation can answer instead, with its exit code |
 //!
 //! Invariants:
@@ -58,6 +59,8 @@ pub mod host_defaults;
 pub mod images;
 pub mod keys;
 pub mod members;
+pub mod monitor;
+pub mod overview;
 pub mod platform;
 pub mod processes;
 pub mod push;
@@ -101,6 +104,8 @@ pub use images::LoginView;
 pub use key_line::KEY_LINE_BYTES_MAX;
 pub use keys::{KeyView, Keyring};
 pub use members::MemberView;
+pub use monitor::{HostMetrics, HostSample, InstanceMetrics, InstanceSample};
+pub use overview::{DeploymentFigures, Overview};
 pub use platform::{Addresses, HookAccess, Platform};
 pub use processes::{InstanceView, ProcessesView};
 pub use push::Push;

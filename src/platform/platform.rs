@@ -12,8 +12,8 @@ use autostack_store::Store;
 use serde::Serialize;
 
 use crate::{
-    accounts::identity::Identity, apps::Leaving, builds::Builds, error::PlatformError, push::Pushes,
-    revoked::Rights,
+    accounts::identity::Identity, apps::Leaving, builds::Builds, error::PlatformError, monitor::Monitor,
+    push::Pushes, revoked::Rights,
 };
 
 /// Every operation that a user can ask for. Cheap to clone.
@@ -32,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) identity: Identity,
     /// Held while an app is made.
     pub(crate) creating: tokio::sync::Mutex<()>,
+    pub(crate) monitor: Monitor,
     pub(crate) addresses: Addresses,
     pub(crate) started: std::time::Instant,
 }
@@ -70,6 +71,7 @@ impl Platform {
             rights: Rights::default(),
             identity: Identity::default(),
             creating: tokio::sync::Mutex::default(),
+            monitor: Monitor::default(),
             addresses,
             started,
         }))

@@ -2,7 +2,7 @@
 
 use autostack_base::health::Part;
 use autostack_domain::{
-    AppName, ReleaseNumber,
+    AppName, InstanceId, ReleaseNumber,
     permission::{Action, Actor, allows},
 };
 use autostack_runtime::{Backend, Observed};
@@ -46,6 +46,8 @@ pub struct InstanceUsage {
     pub app: AppName,
     /// `web.1`.
     pub name: String,
+    /// Its id.
+    pub id: InstanceId,
     /// The release that it runs.
     pub release: ReleaseNumber,
     /// Bytes of memory now.
@@ -173,6 +175,7 @@ impl Platform {
         Some(InstanceUsage {
             app: spec.app.clone(),
             name: spec.dyno(),
+            id: spec.id.clone(),
             release: spec.release,
             memory_bytes: used.memory_bytes,
             memory_bytes_max: used.memory_bytes_max,

@@ -19,6 +19,7 @@ use crate::{
     caller::Caller,
     error::ApiError,
     extract::{At, Body},
+    logs,
     state::Api,
 };
 
@@ -31,6 +32,7 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
         .merge(instances::router())
         .merge(members::router())
         .merge(releases::router())
+        .merge(logs::of_apps())
 }
 
 /// An app to make.

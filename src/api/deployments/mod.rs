@@ -16,6 +16,7 @@ use crate::{
     caller::Caller,
     error::ApiError,
     extract::At,
+    logs,
     state::Api,
 };
 
@@ -23,6 +24,7 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(list::router())
         .merge(create::router())
+        .merge(logs::of_deployments())
         .routes(routes!(get))
         .routes(routes!(stages))
         .routes(routes!(metrics))
@@ -45,7 +47,7 @@ impl From<BuildView> for Deployment {
 
 /// A stage with its time.
 #[derive(Serialize, ToSchema)]
-struct TimedStage {
+pub(crate) struct TimedStage {
     /// Which stage.
     stage: Stage,
     /// When it began.

@@ -3,6 +3,8 @@
 mod accounts;
 mod apps;
 mod deployments;
+mod feeds;
+mod overview;
 
 use crate::world::{ApiClient, World};
 

@@ -316,7 +316,12 @@ impl World {
 
     /// A program that speaks to the API, as nobody yet.
     pub(crate) fn api(&self) -> ApiClient {
-        ApiClient::new(self.running.lock().unwrap().addresses.api)
+        ApiClient::new(self.api_address())
+    }
+
+    /// Where the API listens.
+    pub(crate) fn api_address(&self) -> SocketAddr {
+        self.running.lock().unwrap().addresses.api
     }
 
     /// Where the proxy listens.

@@ -9,7 +9,7 @@
 //! | [`developer`] | [`Developer`]: a person with a key and a home of their own |
 //! | [`repo`] | [`Repo`]: a working copy; [`Push`]: what a push said |
 //! | [`http`] | a visitor: requests through the proxy, raw connections |
-//! | [`api`] | a program that speaks JSON to the API |
+//! | [`api`], [`feed`] | a program that speaks JSON to the API, and one that has a live log open |
 //! | [`state`] | [`State`]: everything that a push may leave behind, to compare before and after |
 //! | [`git_server`] | [`git_server::GitServer`]: repositories and files of somebody else |
 //! | [`engine`] | [`Docker`]: a container engine as an operator sees it, and what an agent has made there |
@@ -28,6 +28,7 @@ pub(crate) mod api;
 pub(crate) mod apps;
 pub(crate) mod developer;
 pub(crate) mod engine;
+pub(crate) mod feed;
 pub(crate) mod git_server;
 pub(crate) mod http;
 pub(crate) mod live;
