@@ -70,6 +70,8 @@ mod golden_tests;
 #[cfg(test)]
 mod open_tests;
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod rename_tests;
 #[cfg(test)]
 mod tests;
