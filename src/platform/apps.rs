@@ -112,7 +112,7 @@ impl Platform {
     /// Creates an app that belongs to the actor.
     pub async fn create_app(&self, actor: &Actor, name: &AppName) -> Result<AppView, PlatformError> {
         if !allows(actor, None, Action::CreateApp) {
-            return Err(PlatformError::denied(name, "create"));
+            return Err(PlatformError::denied(name, "create").of_reach(actor, Action::CreateApp));
         }
         self.check_space()?;
         // One at a time, so that a name is never given away while what stood under it before is still being removed.

@@ -1,7 +1,11 @@
 //! What an operation can answer instead of doing what was asked.
 
 use autostack_base::error_chain;
-use autostack_domain::{AppName, Invalid};
+use autostack_domain::{
+    AppName, Invalid,
+    account::Scope,
+    permission::{Action, Actor},
+};
 use autostack_git::{RepositoryError, SpawnError};
 use autostack_logs::LogError;
 use autostack_store::StoreError;
@@ -82,6 +86,14 @@ impl PlatformError {
 
     pub(crate) fn denied(app: &AppName, what: &str) -> Self {
         Self::new(ErrorKind::Denied, format!("you may not {what} {app}")).hint("ask its owner for access")
+    }
+
+    /// Says so where it is the API key that is good for too little, and not its owner.
+    pub(crate) fn of_reach(self, actor: &Actor, action: Action) -> Self {
+        if actor.reach.covers(action) {
+            return self;
+        }
+        self.hint(format!("an API key needs the scope {} for that", Scope::of(action)))
     }
 
     /// Keeps the details for the operator: they name paths of the host.

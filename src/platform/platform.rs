@@ -125,7 +125,7 @@ impl Platform {
         if allows(actor, role, action) {
             Ok(app)
         } else if allows(actor, role, Action::ViewApp) {
-            Err(PlatformError::denied(name, what))
+            Err(PlatformError::denied(name, what).of_reach(actor, action))
         } else {
             Err(PlatformError::no_such_app(name))
         }

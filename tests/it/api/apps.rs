@@ -86,6 +86,14 @@ fn members_may_do_what_their_role_says_and_strangers_learn_nothing() {
     let secret = json!({ "vars": { "TOKEN": "hunter2" } });
     owner.patch("/api/apps/shop/config", &secret).ok();
 
+    let key = owner.post("/api/user/me/tokens", &json!({ "name": "ci", "scopes": ["read"] })).ok();
+    let program = world.api().with(key["token"].as_str().unwrap());
+    let denied = program.delete("/api/apps/shop");
+    assert_eq!(denied.refused(403), "denied");
+    assert_eq!(denied.json["error"]["details"]["hint"], "an API key needs the scope manage for that");
+    assert_eq!(program.post("/api/apps", &json!({ "name": "more" })).refused(403), "denied");
+    assert_eq!(program.get("/api/apps/shop/config").refused(403), "denied");
+
     let (hidden, absent) = (bob.get("/api/apps/shop"), bob.get("/api/apps/none"));
     assert_eq!((hidden.status, absent.status), (404, 404));
     assert_eq!(hidden.response.body.replace("shop", "none"), absent.response.body);
