@@ -14,7 +14,7 @@ use autostack_local::{
 
 use crate::{
     agent::Layout,
-    cli::{AdminCommand, KeyCommand, UserCommand},
+    cli::{AdminCommand, KeyCommand, TokenCommand, UserCommand},
     terminal,
 };
 
@@ -65,6 +65,9 @@ fn request(command: AdminCommand) -> std::io::Result<AdminRequest> {
         AdminCommand::Key { command: KeyCommand::List } => AdminRequest::KeyList,
         AdminCommand::Key { command: KeyCommand::Remove { fingerprint } } => {
             AdminRequest::KeyRemove { fingerprint }
+        }
+        AdminCommand::Token { command: TokenCommand::Create { name, user, scopes, days } } => {
+            AdminRequest::TokenCreate { name, user, scopes, days }
         }
         AdminCommand::Status => AdminRequest::Status,
     })

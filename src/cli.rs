@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use autostack_domain::account::Scope;
 use autostack_git::HookName;
 use clap::{Parser, Subcommand};
 
@@ -70,8 +71,33 @@ pub enum AdminCommand {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// API keys
+    Token {
+        /// What to do
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Show how the agent is
     Status,
+}
+
+/// What can be done with API keys.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make an API key, and show it this once
+    Create {
+        /// What to call it
+        name: String,
+        /// Whose key it is; without it, it belongs to an admin made for it
+        #[arg(long, value_name = "EMAIL")]
+        user: Option<String>,
+        /// What it is good for: read, deploy, config, manage; without it, everything that its owner may
+        #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
+        scopes: Vec<Scope>,
+        /// Days that it is good for; without it, until it is removed
+        #[arg(long)]
+        days: Option<u32>,
+    },
 }
 
 /// What can be done with users.

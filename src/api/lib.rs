@@ -7,6 +7,7 @@
 //! | `server` | connections and their limits |
 //! | [`router`](mod@router) | the paths on one screen |
 //! | [`state`] | what handlers share |
+//! | `front`, `limits` | what every request passes: its id, its caller, its share |
 //! | `caller`, `extract` | who asks, and for what |
 //! | `error`, `answers` | the one shape of errors, and the answers that are the same everywhere |
 //! | `auth`, `me` | accounts: coming in, and what is one's own |
@@ -32,7 +33,9 @@ mod deployments;
 mod docs;
 mod error;
 mod extract;
+mod front;
 mod health;
+mod limits;
 mod logs;
 mod me;
 mod overview;

@@ -12,7 +12,7 @@ use axum::{
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{apps, audit, auth, deployments, docs, error::ApiError, health, me, overview, state::Api};
+use crate::{apps, audit, auth, deployments, docs, error::ApiError, front, health, me, overview, state::Api};
 
 /// Bytes of a request's body.
 pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -38,8 +38,8 @@ pub fn router(api: Api) -> Router {
         .nest("/api/projects", Router::from(apps::router()))
         .route("/api/openapi.json", get(move || async move { Json(document) }))
         .merge(docs::pages())
-        .with_state(api);
-    bounded(router)
+        .with_state(api.clone());
+    bounded(router).layer(middleware::from_fn_with_state(api, front::receive))
 }
 
 /// What holds for every path: the shape of errors, and the limit of bodies.

@@ -6,7 +6,7 @@ use autostack_base::{health::HealthSource, tasks::Tasks};
 use autostack_platform::Platform;
 use tokio::sync::Semaphore;
 
-use crate::{logs::SharedChunks, tickets::Tickets};
+use crate::{limits::Limits, logs::SharedChunks, tickets::Tickets};
 
 /// Feeds that are open at once.
 const FEEDS_MAX: usize = 2000;
@@ -20,6 +20,7 @@ pub struct Api {
     pub health: HealthSource,
     /// What goes on when a client has gone.
     pub tasks: Tasks,
+    pub(crate) limits: Limits,
     pub(crate) tickets: Tickets,
     pub(crate) chunks: SharedChunks,
     /// A permit for each feed.
@@ -29,7 +30,14 @@ pub struct Api {
 impl Api {
     /// What the handlers of one door share.
     pub fn new(platform: Platform, health: HealthSource, tasks: Tasks) -> Self {
-        let (tickets, chunks) = (Tickets::default(), SharedChunks::default());
-        Self { platform, health, tasks, tickets, chunks, feeds: Arc::new(Semaphore::new(FEEDS_MAX)) }
+        Self {
+            platform,
+            health,
+            tasks,
+            limits: Limits::default(),
+            tickets: Tickets::default(),
+            chunks: SharedChunks::default(),
+            feeds: Arc::new(Semaphore::new(FEEDS_MAX)),
+        }
     }
 }

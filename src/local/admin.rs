@@ -1,12 +1,15 @@
 //! The operator's messages.
 
-use std::io;
+use std::{io, time::Duration};
 
-use autostack_domain::{By, Secret};
-use autostack_platform::{Platform, PlatformError};
+use autostack_domain::{By, Secret, account::Scope};
+use autostack_platform::{NewApiKey, Platform, PlatformError};
 use tokio::{io::AsyncWriteExt, net::unix::OwnedWriteHalf};
 
 use crate::protocol::{AdminReply, AdminRequest, invalid};
+
+/// 24 hours.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Does what is asked and says so.
 pub(crate) async fn answer(
@@ -56,6 +59,13 @@ async fn carry_out(platform: &Platform, request: AdminRequest) -> Result<AdminRe
                 format!("{} {}", key.name, key.fingerprint),
             );
             Ok(AdminReply::Done(format!("Removed key {} ({}).", key.name, key.fingerprint)))
+        }
+        AdminRequest::TokenCreate { name, user, scopes, days } => {
+            let scopes = if scopes.is_empty() { Scope::ALL.to_vec() } else { scopes };
+            let ttl = days.map(|days| DAY.saturating_mul(days));
+            let wanted = NewApiKey { name, scopes, ttl };
+            let (_view, secret) = platform.issue_api_key(user.as_deref(), wanted).await?;
+            Ok(AdminReply::Done(secret.expose().clone()))
         }
         AdminRequest::Status => {
             let status = platform.status().await?;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use autostack_domain::account::Scope;
 use autostack_git::{
     HookRequest,
     hooks::{HookError, REQUEST_BYTES_MAX},
@@ -56,6 +57,17 @@ pub enum AdminRequest {
     KeyRemove {
         /// Its fingerprint, `SHA256:…`.
         fingerprint: String,
+    },
+    /// Make an API key.
+    TokenCreate {
+        /// What it is called.
+        name: String,
+        /// Whose it is; without one it belongs to an admin made for it.
+        user: Option<String>,
+        /// What it is good for; everything where nothing is named.
+        scopes: Vec<Scope>,
+        /// Days that it is good for; until it is removed where none are named.
+        days: Option<u32>,
     },
     /// Say how the agent is.
     Status,

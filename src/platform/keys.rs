@@ -60,17 +60,22 @@ impl Platform {
         // Before a user is made for it.
         let key = key_line::parse(line)?;
         check_key_name(name)?;
-        let user = match email {
+        let user = self.user_or_operator(email).await?;
+        self.record_key(name, &user, line, &key).await
+    }
+
+    /// The user with that address, or, without one, the admin that is made for the operator.
+    pub(crate) async fn user_or_operator(&self, email: Option<&str>) -> Result<User, PlatformError> {
+        match email {
             Some(email) => self.user_with(&normal_email(email)?).await?.ok_or_else(|| {
                 PlatformError::new(ErrorKind::NotFound, format!("there is no user {email}"))
                     .hint(format!("make one: autostack admin user add {email}"))
-            })?,
+            }),
             None => match self.user_with(OPERATOR_EMAIL).await? {
-                Some(user) => user,
-                None => self.add_user(OPERATOR_EMAIL, true).await?,
+                Some(user) => Ok(user),
+                None => self.add_user(OPERATOR_EMAIL, true).await,
             },
-        };
-        self.record_key(name, &user, line, &key).await
+        }
     }
 
     /// Lets a key in for somebody else: for the user of that name or address, who is made if there is none.

@@ -97,6 +97,17 @@ impl Platform {
         Ok((view(key), opaque.reveal(Kind::ApiKey)))
     }
 
+    /// Makes a key for the user with that address, or, without one, for the admin that is made for the operator, who has
+    /// proved that they are.
+    pub async fn issue_api_key(
+        &self,
+        email: Option<&str>,
+        wanted: NewApiKey,
+    ) -> Result<(ApiKeyView, Secret<String>), PlatformError> {
+        let user = self.user_or_operator(email).await?;
+        self.add_api_key(&self.actor(&user, None, None), wanted).await
+    }
+
     /// The actor's keys, the oldest first.
     pub async fn api_keys(&self, actor: &Actor) -> Result<Vec<ApiKeyView>, PlatformError> {
         let user = actor.user.clone();

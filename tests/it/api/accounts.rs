@@ -162,6 +162,21 @@ fn an_api_key_is_shown_once_good_for_its_scopes_and_rotated_and_removed() {
 }
 
 #[test]
+fn the_operator_makes_api_keys_on_the_host() {
+    let (world, api) = with_user("ada@example.com", false);
+    let create = |words: &[&str]| world.admin(&[&["token", "create"], words].concat(), b"");
+    let of_ada = create(&["ci", "--user", "ada@example.com", "--scope", "read,deploy", "--days", "30"]).ok();
+    let me = api.with(of_ada.trim()).get("/api/user/me").ok();
+    assert_eq!((&me["email"], &me["is_admin"]), (&json!("ada@example.com"), &json!(false)));
+    assert_eq!(api.with(of_ada.trim()).post("/api/apps", &json!({ "name": "shop" })).refused(403), "denied");
+    let of_admin = create(&["backup"]).ok();
+    assert_eq!(api.with(of_admin.trim()).post("/api/apps", &json!({ "name": "shop" })).status, 201);
+    assert_eq!(create(&["ci", "--user", "ada@example.com"]).code, Some(1), "the name is taken");
+    assert_eq!(create(&["x", "--user", "eve@example.com"]).code, Some(20));
+    assert_eq!(create(&["x", "--scope", "all"]).code, Some(2));
+}
+
+#[test]
 fn another_password_ends_every_other_session() {
     let (world, api) = with_user("ada@example.com", false);
     let (here, elsewhere) = (tokens(&api, "ada@example.com").0, tokens(&api, "ada@example.com").0);

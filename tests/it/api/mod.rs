@@ -4,6 +4,7 @@ mod accounts;
 mod apps;
 mod deployments;
 mod feeds;
+mod front;
 mod overview;
 
 use crate::world::{ApiClient, World};
