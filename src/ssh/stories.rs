@@ -266,6 +266,9 @@ async fn a_panic_ends_one_session_with_a_sentence() {
     let world = World::new(Limits::default()).await;
     let mut other = world.ssh("bob");
     let mut other = other.args(["127.0.0.1", "until-stopping"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut others_output = BufReader::new(other.stdout.take().unwrap());
+    let mut said = String::new();
+    others_output.read_line(&mut said).await.unwrap();
     let answer = world.run("ada", "panic").await;
     assert_eq!(answer.code, Some(1));
     assert!(answer.stderr.contains(" !     The platform failed at this command"), "{answer:?}");
@@ -273,8 +276,7 @@ async fn a_panic_ends_one_session_with_a_sentence() {
     assert_eq!(world.run("ada", "say alive").await.stdout, "alive\n");
     assert!(other.try_wait().unwrap().is_none());
     world.stopping.cancel();
-    let mut said = String::new();
-    other.stdout.take().unwrap().read_to_string(&mut said).await.unwrap();
+    others_output.read_to_string(&mut said).await.unwrap();
     assert_eq!(said, "waiting\nstopped in order\n");
     assert_eq!(other.wait().await.unwrap().code(), Some(0));
     world.stop().await;
