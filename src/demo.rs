@@ -424,7 +424,7 @@ async fn clean_up(agent: Agent) -> Result<(), DemoError> {
         reach: Reach::Full,
     };
     let destroyed = match agent.platform().destroy_app(&operator, &app).await {
-        Err(error) if error.kind == autostack_platform::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind == autostack_platform::ErrorKind::NoApp => Ok(()),
         other => other,
     };
     agent.stop().await;

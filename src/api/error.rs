@@ -86,6 +86,7 @@ impl IntoResponse for ApiError {
 impl From<PlatformError> for ApiError {
     fn from(error: PlatformError) -> Self {
         let (status, code, retry_after) = match error.kind {
+            ErrorKind::NoApp => (StatusCode::NOT_FOUND, "app_not_found", None),
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found", None),
             ErrorKind::Denied => (StatusCode::FORBIDDEN, "denied", None),
             ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", None),

@@ -299,7 +299,7 @@ impl Platform {
             return match self.app_for(actor, &found.app, action, what).await {
                 Ok(_) => Ok(found),
                 // Nothing about apps that the actor may not see.
-                Err(error) if error.kind == ErrorKind::NotFound => Err(no_build(which)),
+                Err(error) if error.kind == ErrorKind::NoApp => Err(no_build(which)),
                 Err(error) => Err(error),
             };
         };

@@ -186,7 +186,7 @@ impl Platform {
                 Ok(Applied::Locked) => format!("{} is locked: its next deployment gets it", app.name),
                 Ok(Applied::Failed) => format!("{} goes on with its config before", app.name),
                 // It was destroyed meanwhile.
-                Err(error) if error.kind == ErrorKind::NotFound => continue,
+                Err(error) if error.kind == ErrorKind::NoApp => continue,
                 Err(error) => error.message,
             };
             left += 1;

@@ -13,7 +13,9 @@ use autostack_store::StoreError;
 /// What kind of refusal or failure it is; each door has its own way to say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// What was named is not there, or the actor may not know that it is.
+    /// There is no such app, or the actor may not know that there is.
+    NoApp,
+    /// Something else that was named is not there, or the actor may not know that it is.
     NotFound,
     /// The actor may not do that.
     Denied,
@@ -66,9 +68,10 @@ impl PlatformError {
     /// The exit code of a command that ended with it (`contract.md`).
     pub fn exit_code(&self) -> u8 {
         match self.kind {
-            ErrorKind::NotFound => 20,
+            ErrorKind::NoApp => 20,
             ErrorKind::Invalid => 2,
-            ErrorKind::Denied
+            ErrorKind::NotFound
+            | ErrorKind::Denied
             | ErrorKind::Unauthenticated
             | ErrorKind::CodeNeeded
             | ErrorKind::TooMany { .. }
@@ -80,7 +83,7 @@ impl PlatformError {
     }
 
     pub(crate) fn no_such_app(app: &AppName) -> Self {
-        Self::new(ErrorKind::NotFound, format!("there is no app {app}"))
+        Self::new(ErrorKind::NoApp, format!("there is no app {app}"))
             .hint("apps:list shows your apps; apps:create NAME or a first push makes one")
     }
 

@@ -254,7 +254,7 @@ fn choose<'a>(keys: &'a [KeyView], given: &str, ring: Keyring) -> Result<&'a Key
     };
     match meant.as_slice() {
         [only] => Ok(only),
-        [] => Err(PlatformError::new(ErrorKind::Conflict, format!("there is no key {given:?}"))
+        [] => Err(PlatformError::new(ErrorKind::NotFound, format!("there is no key {given:?}"))
             .hint(format!("{list} shows the keys"))),
         several => {
             let message = format!("{} keys are called {given:?}", several.len());

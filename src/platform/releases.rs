@@ -223,7 +223,7 @@ impl Platform {
         let read = move |store: &Store| Ok((store.app(&owner)?, store.releases(&owner)?));
         let (app, releases) = self.parts().store.call(read).await?;
         let message = format!("the app {name} has no release {number} (any more)");
-        let error = PlatformError::new(ErrorKind::Conflict, message);
+        let error = PlatformError::new(ErrorKind::NotFound, message);
         Ok(match app.and_then(|app| app.current_release) {
             Some(live) => error.hint(self.others(&releases, live).await?),
             None => error.hint("push to it first"),

@@ -38,7 +38,7 @@ impl Platform {
             match self.app_for(actor, app, action, "use").await {
                 // A store that cannot be read takes nobody's rights away.
                 Ok(_) => {}
-                Err(error) if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Denied) => {}
+                Err(error) if !matches!(error.kind, ErrorKind::NoApp | ErrorKind::Denied) => {}
                 Err(_) => return,
             }
             changes.next().await;

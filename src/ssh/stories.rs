@@ -412,13 +412,13 @@ async fn c7_broken_packets_end_their_own_connection_only() {
 
 #[tokio::test]
 async fn who_logs_in_keeps_the_connection_beyond_the_grace_time() {
-    let world = World::new(Limits { login_grace: Duration::from_millis(800), ..Limits::default() }).await;
+    let world = World::new(Limits { login_grace: Duration::from_secs(3), ..Limits::default() }).await;
     let mut ssh = world.ssh("ada");
     let mut client = ssh.args(["127.0.0.1", "until-stopping"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(client.stdout.take().unwrap());
     let mut line = String::new();
     stdout.read_line(&mut line).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    tokio::time::sleep(Duration::from_millis(3_300)).await;
     world.stopping.cancel();
     line.clear();
     stdout.read_line(&mut line).await.unwrap();

@@ -9,6 +9,7 @@ use autostack_store::Store;
 use serde::Serialize;
 
 use crate::{
+    accounts::api_keys::check_full,
     error::{ErrorKind, PlatformError},
     platform::Platform,
 };
@@ -48,6 +49,7 @@ impl Platform {
     /// # Errors
     /// [`ErrorKind::NotFound`] when the actor has no such session.
     pub async fn end_session(&self, actor: &Actor, id: &SessionId) -> Result<(), PlatformError> {
+        check_full(actor, "end a session")?;
         let (user, session) = (actor.user.clone(), id.clone());
         let ended =
             self.parts().store.call(move |store: &Store| store.remove_session(&user, &session)).await?;
@@ -61,6 +63,7 @@ impl Platform {
 
     /// Ends all sessions of the actor, but for the one that is to be kept.
     pub async fn end_sessions(&self, actor: &Actor, but: Option<&SessionId>) -> Result<(), PlatformError> {
+        check_full(actor, "end a session")?;
         let (user, but) = (actor.user.clone(), but.cloned());
         let end = move |store: &Store| store.remove_sessions(&user, but.as_ref());
         self.parts().store.call(end).await?;

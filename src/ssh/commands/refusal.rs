@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn exit_codes_are_those_of_the_contract() {
         let code = |kind| Refusal::from(PlatformError::new(kind, "x")).exit_code();
-        assert_eq!(code(ErrorKind::NotFound), 20);
+        assert_eq!(code(ErrorKind::NoApp), 20);
+        assert_eq!(code(ErrorKind::NotFound), 1);
         assert_eq!(code(ErrorKind::Invalid), 2);
         assert_eq!(code(ErrorKind::Denied), 1);
         assert_eq!(Refusal::from(Invalid::new("app name", "A", "no")).exit_code(), 2);
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_and_what_next() {
-        let error = PlatformError::new(ErrorKind::NotFound, "there is no app x").hint("apps:list");
+        let error = PlatformError::new(ErrorKind::NoApp, "there is no app x").hint("apps:list");
         let lines: Vec<_> = Refusal::from(error).lines().iter().map(Line::to_string).collect();
         assert_eq!(lines, [" !     There is no app x.", " !     Next: apps:list"]);
     }

@@ -47,7 +47,7 @@ fn an_app_lives_over_json() {
     let releases = owner.get("/api/apps/shop/releases").ok();
     assert_eq!(releases[0]["description"], "Rollback to v1");
     assert_eq!(owner.get("/api/apps/shop/releases/3").ok()["config_changes"], json!(["~GREETING", "-RAW"]));
-    assert_eq!(owner.post("/api/apps/shop/releases/9/rollback", &json!({})).refused(409), "conflict");
+    assert_eq!(owner.post("/api/apps/shop/releases/9/rollback", &json!({})).refused(404), "not_found");
 
     let scaled = owner.patch("/api/apps/shop/formation", &json!({ "formation": { "web": 2 } })).ok();
     assert_eq!(
@@ -71,7 +71,7 @@ fn an_app_lives_over_json() {
     assert_eq!((&renamed["name"], &renamed["is_locked"]), (&json!("store"), &json!(true)));
     assert_eq!(owner.post("/api/deployments", &json!({ "app": "store" })).refused(409), "conflict");
     assert_eq!(owner.delete("/api/apps/store").status, 204);
-    assert_eq!(owner.get("/api/apps/store").refused(404), "not_found");
+    assert_eq!(owner.get("/api/apps/store").refused(404), "app_not_found");
     soon("everything of it to be gone", || {
         owner.get("/api/deployments").ok()["deployments"].as_array()?.is_empty().then_some(())
     });
@@ -116,5 +116,5 @@ fn members_may_do_what_their_role_says_and_strangers_learn_nothing() {
         "invalid"
     );
     assert_eq!(bob.delete("/api/apps/shop/members/bob@example.com").status, 204);
-    assert_eq!(bob.get("/api/apps/shop").refused(404), "not_found");
+    assert_eq!(bob.get("/api/apps/shop").refused(404), "app_not_found");
 }

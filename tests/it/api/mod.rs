@@ -5,6 +5,7 @@ mod apps;
 mod deployments;
 mod feeds;
 mod front;
+mod matrix;
 mod overview;
 
 use crate::world::{ApiClient, World};

@@ -42,7 +42,7 @@ fn figures_and_history_are_for_those_who_may_see_them() {
     assert_eq!(eve.get("/api/dashboard/stats").ok()["apps"], 0);
     assert_eq!(eve.get("/api/dashboard/recent-deployments").ok(), json!([]));
     assert_eq!(eve.get("/api/monitoring/system").refused(403), "denied");
-    assert_eq!(eve.get("/api/monitoring/apps/shop").refused(404), "not_found");
+    assert_eq!(eve.get("/api/monitoring/apps/shop").refused(404), "app_not_found");
 }
 
 #[test]
@@ -64,5 +64,5 @@ fn the_audit_log_says_who_changed_what_and_never_what_a_secret_is() {
     let own = bob.get("/api/audit").ok();
     assert!(own.as_array().unwrap().iter().all(|entry| entry["by"] == "bob@example.com"), "{own}");
     assert_eq!(admin.get("/api/audit?limit=0").refused(422), "invalid");
-    assert_eq!(bob.get("/api/audit?app=none").refused(404), "not_found");
+    assert_eq!(bob.get("/api/audit?app=none").refused(404), "app_not_found");
 }

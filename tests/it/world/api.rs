@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::http::{Connection, Response};
+use super::{
+    feed::Feed,
+    http::{Connection, Response},
+};
 
 /// A program that speaks to the API.
 #[derive(Debug, Clone)]
@@ -95,6 +98,13 @@ impl ApiClient {
     #[track_caller]
     pub(crate) fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         self.send(method, path, headers, body.as_bytes())
+    }
+
+    /// Opens a live log over a WebSocket; the status of the answer where it is refused.
+    pub(crate) fn open_feed(&self, path: &str) -> Result<Feed, u16> {
+        let proof = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let headers: Vec<_> = proof.iter().map(|proof| ("Authorization", proof.as_str())).collect();
+        Feed::open(self.address, path, &headers)
     }
 
     /// Sends a body of any bytes.
