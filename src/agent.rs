@@ -16,7 +16,7 @@ use autostack_base::{
     health::{Health, HealthSource, Part},
     settings::{RuntimeSettings, Settings, SettingsError, SettingsHandle, Sources},
     tasks::Tasks,
-    telemetry::{self, TelemetryError},
+    telemetry::{self, TelemetryError, metrics::Metrics},
 };
 use autostack_builder::{Builder, Logins};
 use autostack_deploy::{Deployer, Parts, RecoveryError, Site, fetch_places};
@@ -257,8 +257,10 @@ impl Agent {
         let addresses = listeners.addresses(&settings)?;
 
         let (visitors, doors) = (Tasks::new(), Tasks::new());
-        let proxy = Proxy::new(ProxyLimits::default(), visitors.child());
-        let deployer = open_deployer(store, &layout, &handle, &core, Arc::clone(&proxy), addresses).await?;
+        let metrics = Metrics::default();
+        let proxy = Proxy::new(ProxyLimits::default(), metrics.clone(), visitors.child());
+        let deployer =
+            open_deployer(store, &layout, &handle, &core, Arc::clone(&proxy), metrics, addresses).await?;
         let recovery = deployer.recover().await?;
         tracing::info!(?recovery, "first reconcile done");
         core.spawn("engine clean-up", deployer.clone().keep_engine_clean());
@@ -306,6 +308,7 @@ async fn open_deployer(
     handle: &SettingsHandle,
     core: &Tasks,
     proxy: Arc<Proxy>,
+    metrics: Metrics,
     addresses: Addresses,
 ) -> Result<Deployer, AgentError> {
     let settings = handle.current();
@@ -338,6 +341,7 @@ async fn open_deployer(
         runtime: Arc::new(runtime),
         engine,
         proxy,
+        metrics,
         tasks: core.clone(),
         settings: handle.watch(),
         site: Site { http_port: addresses.http.port() },

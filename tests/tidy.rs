@@ -235,7 +235,7 @@ fn nothing_names_a_machine() {
 #[test]
 fn folders_hold_what_the_architecture_page_names() {
     let rooms: [(&str, &[&str]); 3] = [
-        ("config", &["autostack.toml"]),
+        ("config", &["autostack.toml", "grafana-dashboard.json", "prometheus-alerts.yml"]),
         ("hooks", &["post-receive", "pre-receive"]),
         ("systemd", &["autostack-ssh.socket", "autostack.service", "autostack.socket", "autostack.sysusers"]),
     ];

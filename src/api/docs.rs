@@ -1,10 +1,12 @@
 //! The document that describes every path, and pages to read it and try it, which need nothing from elsewhere.
 
+use autostack_domain::limits::IDEMPOTENCY_KEY_CHARS_MAX;
 use axum::Router;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        self,
+        self, ObjectBuilder, Type,
+        path::{ParameterBuilder, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -58,6 +60,25 @@ impl Modify for Bearer {
 /// The document without its paths.
 pub(crate) fn head() -> openapi::OpenApi {
     Head::openapi()
+}
+
+/// Says of every request that makes something that it may be sent again under a key.
+pub(crate) fn tell_of_keys(document: &mut openapi::OpenApi) {
+    let text = "A name of the client's own for this request, a UUID for example. Sent again under the same key within a day, it \
+                gets the answer of the first time, with `idempotent-replayed: true`.";
+    let key = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(text))
+        .schema(Some(
+            ObjectBuilder::new().schema_type(Type::String).max_length(Some(IDEMPOTENCY_KEY_CHARS_MAX)),
+        ))
+        .build();
+    let posts = document.paths.paths.values_mut().filter_map(|path| path.post.as_mut());
+    // Who is not known has no keys.
+    for post in posts.filter(|post| post.security.is_none()) {
+        post.parameters.get_or_insert_default().push(key.clone().into());
+    }
 }
 
 /// `/api/docs`.

@@ -17,6 +17,7 @@ use hyper::body::Body as _;
 use crate::{
     caller::{Caller, Client, authenticate, bearer},
     error::ApiError,
+    once::once,
     state::Api,
 };
 
@@ -25,7 +26,7 @@ const ID_CHARS_MAX: usize = 64;
 /// Bytes of an answer that gets an `ETag`; more are not held in memory at once.
 const TAGGED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// What stands for a request in logs and in the words of its client.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Who asks, found out once for a request.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ pub(crate) async fn receive(State(api): State<Api>, request: Request, next: Next
     let address = Client::from_request_parts(&mut parts, &api).await.ok().and_then(|client| client.address);
     let mut response = match share(&api, &path, caller.as_ref(), address) {
         Ok(left) => {
-            let mut response = next.run(Request::from_parts(parts, body)).await;
+            let mut response = once(&api, caller.as_ref(), Request::from_parts(parts, body), next).await;
             if let Some(left) = left {
                 left.tell(response.headers_mut());
             }
@@ -66,7 +67,9 @@ pub(crate) async fn receive(State(api): State<Api>, request: Request, next: Next
         headers.insert(REQUEST_ID, value);
     }
     let by = caller.as_ref().map(|caller| caller.actor.name.as_str());
-    let (status, millis) = (response.status().as_u16(), began.elapsed().as_millis());
+    let (status, took) = (response.status().as_u16(), began.elapsed());
+    let millis = took.as_millis();
+    api.platform.metrics().api_request(method_name(&method), &path, status, took);
     tracing::info!(target: "autostack_api::access", %method, path, status, millis, by, from = ?address, request = id, "request");
     response
 }
@@ -86,6 +89,14 @@ fn path_of(parts: &Parts) -> String {
     parts.extensions.get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned()
 }
 
+/// The method as a label; a client can make up others without end.
+fn method_name(method: &Method) -> &str {
+    match *method {
+        Method::GET | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => method.as_str(),
+        _ => "other",
+    }
+}
+
 async fn know(platform: &Platform, parts: &mut Parts, api: &Api) -> Known {
     let token = match bearer(&parts.headers) {
         Ok(Some(token)) => token.to_owned(),
@@ -100,7 +111,7 @@ type Share = Result<Option<crate::limits::Left>, (crate::limits::Left, ApiError)
 
 fn share(api: &Api, path: &str, caller: Option<&Caller>, address: Option<std::net::IpAddr>) -> Share {
     // Whoever watches over the host asks often, and from one place.
-    if path == "/health" {
+    if path == "/health" || path == "/metrics" {
         return Ok(None);
     }
     api.limits.take(caller, address).map(Some)
@@ -120,12 +131,13 @@ async fn tagged(response: Response, if_none_match: Option<&HeaderValue>) -> Resp
     };
     let hash = digest(&SHA256, &bytes);
     let tag: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{tag}\"");
+    // Weak: compressed or not, it is the same answer.
+    let tag = format!("W/\"{tag}\"");
     let is_known = if_none_match.and_then(|known| known.to_str().ok()).is_some_and(|known| {
         known
             .split(',')
-            .map(|known| known.trim().trim_start_matches("W/"))
-            .any(|known| known == tag || known == "*")
+            .map(str::trim)
+            .any(|known| known == "*" || known.trim_start_matches("W/") == tag.trim_start_matches("W/"))
     });
     if let Ok(value) = HeaderValue::from_str(&tag) {
         parts.headers.insert(header::ETAG, value);

@@ -7,7 +7,7 @@
 //! | `server` | connections and their limits |
 //! | [`router`](mod@router) | the paths on one screen |
 //! | [`state`] | what handlers share |
-//! | `front`, `limits` | what every request passes: its id, its caller, its share |
+//! | `front`, `limits`, `once` | what every request passes: its id, its caller, its share, whether it was done before |
 //! | `caller`, `extract` | who asks, and for what |
 //! | `error`, `answers` | the one shape of errors, and the answers that are the same everywhere |
 //! | `auth`, `me` | accounts: coming in, and what is one's own |
@@ -15,7 +15,8 @@
 //! | `overview`, `audit` | figures, how busy everything is, and who changed what |
 //! | `logs`, `tickets` | logs page by page and as live feeds; what opens one without a header |
 //! | `background` | work that goes on when the client has gone |
-//! | `health`, `docs` | how the agent is; the document that describes every path |
+//! | `health`, `metrics` | how the agent is, in words and in figures |
+//! | `docs` | the document that describes every path |
 //!
 //! Invariants: a connection that sends its head too slowly, or too much, is closed; a body has a limit; every answer that is not
 //! 2xx but `/health`'s is `{"error": {"code", "message", "details"}}`; a handler without a [`Caller`](caller::Caller) is for everybody
@@ -38,6 +39,8 @@ mod health;
 mod limits;
 mod logs;
 mod me;
+mod metrics;
+mod once;
 mod overview;
 pub mod router;
 mod server;

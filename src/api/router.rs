@@ -1,25 +1,37 @@
 //! The paths on one screen.
 
-use autostack_domain::limits;
+use std::time::Duration;
+
+use autostack_domain::limits::SOURCE_ARCHIVE_BYTES_MAX;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request},
-    http::{StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
+use tower_http::{
+    compression::CompressionLayer,
+    cors::{AllowOrigin, CorsLayer},
+};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{apps, audit, auth, deployments, docs, error::ApiError, front, health, me, overview, state::Api};
+use crate::{
+    apps, audit, auth, deployments, docs, error::ApiError, front, health, limits, me, metrics, once,
+    overview, state::Api,
+};
 
 /// Bytes of a request's body.
 pub(crate) const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// How long a browser may remember what a page of another origin may do.
+const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(3600);
+
 /// Every path that the document describes, and the document.
 pub(crate) fn described() -> (Router<Api>, OpenApi) {
-    OpenApiRouter::with_openapi(docs::head())
+    let (router, mut document) = OpenApiRouter::with_openapi(docs::head())
         .nest("/api/auth", auth::router())
         .nest("/api/user", me::router())
         .nest("/api/apps", apps::router())
@@ -28,7 +40,10 @@ pub(crate) fn described() -> (Router<Api>, OpenApi) {
         .nest("/api/monitoring", overview::monitoring())
         .nest("/api/audit", audit::router())
         .merge(health::router())
-        .split_for_parts()
+        .merge(metrics::router())
+        .split_for_parts();
+    docs::tell_of_keys(&mut document);
+    (router, document)
 }
 
 /// All paths, and what answers where there is none.
@@ -39,7 +54,39 @@ pub fn router(api: Api) -> Router {
         .route("/api/openapi.json", get(move || async move { Json(document) }))
         .merge(docs::pages())
         .with_state(api.clone());
-    bounded(router).layer(middleware::from_fn_with_state(api, front::receive))
+    let cors = pages_elsewhere(&api);
+    bounded(router)
+        .layer(middleware::from_fn_with_state(api, front::receive))
+        .layer(CompressionLayer::new())
+        .layer(cors)
+}
+
+/// What browsers let pages of other origins do. They show an access token or a key; cookies count for nothing here.
+fn pages_elsewhere(api: &Api) -> CorsLayer {
+    let settings = api.platform.settings();
+    let is_allowed = move |origin: &HeaderValue, _: &Parts| {
+        settings.borrow().api.cors_origins.iter().any(|allowed| origin == allowed.as_str())
+    };
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(is_allowed))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            once::IDEMPOTENCY_KEY,
+            front::REQUEST_ID,
+        ])
+        .expose_headers([
+            header::ETAG,
+            header::RETRY_AFTER,
+            once::REPLAYED,
+            front::REQUEST_ID,
+            limits::LIMIT,
+            limits::REMAINING,
+            limits::RESET,
+        ])
+        .max_age(PREFLIGHT_AGE_MAX)
 }
 
 /// What holds for every path: the shape of errors, and the limit of bodies.
@@ -63,7 +110,7 @@ async fn method_not_allowed() -> ApiError {
 /// an archive of code.
 async fn refuse_large_body(request: Request, next: Next) -> Response {
     let is_archive = request.uri().path() == "/api/deployments/archive";
-    let bytes_max = if is_archive { limits::SOURCE_ARCHIVE_BYTES_MAX } else { BODY_BYTES_MAX as u64 };
+    let bytes_max = if is_archive { SOURCE_ARCHIVE_BYTES_MAX } else { BODY_BYTES_MAX as u64 };
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let bytes = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if bytes.is_some_and(|bytes| bytes > bytes_max) {

@@ -28,6 +28,11 @@ pub struct Api {
 }
 
 impl Api {
+    /// How many feeds are open.
+    pub(crate) fn open_feeds(&self) -> usize {
+        FEEDS_MAX.saturating_sub(self.feeds.available_permits())
+    }
+
     /// What the handlers of one door share.
     pub fn new(platform: Platform, health: HealthSource, tasks: Tasks) -> Self {
         Self {

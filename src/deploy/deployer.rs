@@ -12,6 +12,7 @@ use autostack_base::{
     clock,
     settings::{Settings, SettingsWatch},
     tasks::Tasks,
+    telemetry::metrics::Metrics,
 };
 use autostack_builder::Builder;
 use autostack_domain::{
@@ -55,6 +56,8 @@ pub struct Parts {
     pub engine: Option<Engine>,
     /// Meets visitors.
     pub proxy: Arc<Proxy>,
+    /// Counts what becomes of deployments and instances.
+    pub metrics: Metrics,
     /// Spawns.
     pub tasks: Tasks,
     /// The settings in force.

@@ -1,6 +1,8 @@
 //! How a deployment ends that does not go live: undone, recorded, told; and the failures that no stage owns.
 
-use autostack_base::clock;
+use std::time::Duration;
+
+use autostack_base::{clock, telemetry::metrics::DeploymentResult};
 use autostack_domain::{
     Deployment, DeploymentState, Event, Failure, FailureKind, LineKind, Source, Stage, StageRecord, limits,
 };
@@ -23,7 +25,7 @@ pub(crate) async fn end(job: &Job, work: &Workspace, parts: &Parts, failure: &Fa
     {
         tracing::error!(deployment = %job.id, %error, "the end of a deployment could not be recorded");
     }
-    tell_end(job, parts, failure);
+    tell_end(job, work, parts, failure);
 }
 
 /// Ends a deployment whose task has panicked.
@@ -36,7 +38,8 @@ pub(crate) async fn panicked(job: &Job, work: &Workspace, parts: &Parts) -> Fail
 }
 
 /// The last lines of the build log, and a line in the app's own log.
-pub(crate) fn tell_end(job: &Job, parts: &Parts, failure: &Failure) {
+pub(crate) fn tell_end(job: &Job, work: &Workspace, parts: &Parts, failure: &Failure) {
+    count(job, work, parts, Some(failure));
     failure.lines().into_iter().for_each(|line| job.log.line(line));
     seal(job);
     let ended = if failure.kind == FailureKind::Cancelled { "was cancelled" } else { "failed" };
@@ -47,9 +50,30 @@ pub(crate) fn tell_end(job: &Job, parts: &Parts, failure: &Failure) {
 }
 
 /// A line in the app's own log, and an event.
-pub(crate) fn tell_live(job: &Job, parts: &Parts, release: &str) {
+pub(crate) fn tell_live(job: &Job, work: &Workspace, parts: &Parts, release: &str) {
+    count(job, work, parts, None);
     parts.say(&job.app, LineKind::Result, format!("Release {release} is live"));
     record(job, parts, "deploy:live", &format!("as release {release}"));
+}
+
+/// Counts a deployment that has ended, and its build.
+fn count(job: &Job, work: &Workspace, parts: &Parts, failure: Option<&Failure>) {
+    let result = match failure {
+        None => DeploymentResult::Success,
+        Some(failure) if failure.kind == FailureKind::Cancelled => DeploymentResult::Cancelled,
+        Some(_) => DeploymentResult::Failed,
+    };
+    let stages = work.stages();
+    let since = |record: &StageRecord| {
+        let end = record.ended_at.unwrap_or_else(clock::now);
+        Duration::from_millis(end.since(record.started_at))
+    };
+    let took = stages.first().map(|first| StageRecord { ended_at: None, ..first.clone() });
+    let build = stages.iter().find(|record| record.stage == Stage::Build).map(|record| {
+        let has_failed = failure.is_some_and(|failure| failure.stage == Stage::Build);
+        (if has_failed { result } else { DeploymentResult::Success }, since(record))
+    });
+    parts.metrics.deployment(&job.app, result, took.as_ref().map_or(Duration::ZERO, since), build);
 }
 
 /// What becomes of a release that is ready and could not be recorded as live.

@@ -267,6 +267,7 @@ impl Live {
         };
         tracing::warn!(app = %self.launch.release.app, release = %self.release(), "{text}");
         supervision.parts.say(&self.launch.release.app, LineKind::Trouble, text);
+        supervision.parts.metrics.restart(&self.launch.release.app);
         pause
     }
 

@@ -462,7 +462,7 @@ impl Owner {
         self.rolls.interrupt();
         job.log.result("Application deployed:");
         job.log.detail(self.parts().url(&self.app));
-        ending::tell_live(&job, self.parts(), &format!("{number} ({source})"));
+        ending::tell_live(&job, &work, self.parts(), &format!("{number} ({source})"));
         self.drain(retired, old, job.id.clone(), work);
         Ok(self.run_scripts(candidate.scripts, launch, job))
     }
@@ -517,7 +517,7 @@ impl Owner {
             // It stays prepared in the record: the next start sees that git has not accepted it, and discards it then.
             tracing::error!(deployment = %job.id, %error, "a discarded release could not be recorded");
         }
-        ending::tell_end(&job, self.parts(), &failure);
+        ending::tell_end(&job, &work, self.parts(), &failure);
     }
 
     fn take_prepared(&mut self, deployment: &DeploymentId) -> Option<(Box<Job>, Arc<Workspace>, Candidate)> {

@@ -113,7 +113,7 @@ impl Scope {
     /// The scope that an action needs.
     pub fn of(action: Action) -> Self {
         match action {
-            Action::ViewApp | Action::ReadLogs => Scope::Read,
+            Action::ViewApp | Action::ReadLogs | Action::WatchHost => Scope::Read,
             Action::FetchCode | Action::Push | Action::Operate | Action::RunCommand => Scope::Deploy,
             Action::ManageConfig | Action::ManageRegistries => Scope::Config,
             Action::CreateApp | Action::ManageMembers | Action::DestroyApp | Action::ManageHost => {

@@ -32,6 +32,7 @@
 //! | [`screen`] | the shape of a line that a person reads |
 //! | [`user`] | who uses the platform, and the keys that prove it |
 //! | [`account`] | what lets somebody in who comes without an SSH key |
+//! | [`kept_answer`] | what a request came to that may be sent again |
 //! | [`permission`] | who may do what: one function, default no |
 //! | [`moment`] | a moment as people say it: `10m`, `2026-11-24T10:00` |
 //! | [`event`] | who changed what, from where, and when |
@@ -59,6 +60,7 @@ pub mod health;
 pub mod host_defaults;
 pub mod image;
 pub mod instance;
+pub mod kept_answer;
 pub mod limits;
 pub mod lock;
 pub mod moment;
@@ -97,6 +99,7 @@ pub use git_settings::GitSettings;
 pub use host_defaults::HostDefaults;
 pub use image::{Digest, ImageReference, ImageTemplate};
 pub use instance::{Exit, InstanceSpec, Program};
+pub use kept_answer::{IdempotencyKey, KeptAnswer};
 pub use lock::DeployLock;
 pub use moment::Moment;
 pub use names::{

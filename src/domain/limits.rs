@@ -50,6 +50,13 @@ pub const SOURCE_PATH_BYTES_MAX: usize = 4 * 1024;
 /// Folders within folders in a commit (threat C11).
 pub const SOURCE_DEPTH_MAX: usize = 64;
 
+/// Characters of the key that a client gives a request which it may send again.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+/// Milliseconds that the answer to such a request is kept: a day.
+pub const KEPT_ANSWER_MILLIS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Answers that are kept of one user.
+pub const KEPT_ANSWERS_PER_USER_MAX: usize = 1_000;
+
 /// Bytes of a URL that something is fetched from.
 pub const REMOTE_URL_BYTES_MAX: usize = 2 * 1024;
 /// Bytes of an archive of source that is sent or fetched.

@@ -93,6 +93,8 @@ pub enum Action {
     ManageConfig,
     /// Say how an app logs in to image registries.
     ManageRegistries,
+    /// See how busy the host is, and every app on it.
+    WatchHost,
     /// Change what counts for every app of the host.
     ManageHost,
 }
@@ -105,7 +107,7 @@ pub fn allows(actor: &Actor, role: Option<Role>, action: Action) -> bool {
 fn may(actor: &Actor, role: Option<Role>, action: Action) -> bool {
     let needed = match action {
         Action::CreateApp => return true,
-        Action::ManageHost => return actor.is_admin,
+        Action::WatchHost | Action::ManageHost => return actor.is_admin,
         Action::ViewApp | Action::ReadLogs => Role::Viewer,
         Action::FetchCode
         | Action::Push
@@ -156,6 +158,9 @@ mod tests {
             assert!(!allows(&user(false), role, Action::ManageHost), "the host as {role:?}");
         }
         assert!(allows(&user(true), None, Action::ManageHost));
+        assert!(
+            allows(&user(true), None, Action::WatchHost) && !allows(&user(false), None, Action::WatchHost)
+        );
     }
 
     #[test]

@@ -237,11 +237,20 @@ fn known_already(fingerprint: &str, name: &str) -> PlatformError {
 
 /// What concerns everybody is for admins of the platform.
 pub fn check_host(actor: &Actor, what: &str) -> Result<(), PlatformError> {
-    if allows(actor, None, Action::ManageHost) {
+    check_for_host(actor, Action::ManageHost, what)
+}
+
+/// Refuses who does not watch over the host.
+pub(crate) fn check_watcher(actor: &Actor, what: &str) -> Result<(), PlatformError> {
+    check_for_host(actor, Action::WatchHost, what)
+}
+
+fn check_for_host(actor: &Actor, action: Action, what: &str) -> Result<(), PlatformError> {
+    if allows(actor, None, action) {
         return Ok(());
     }
-    Err(PlatformError::new(ErrorKind::Denied, format!("you may not {what}"))
-        .hint("ask an admin of the platform"))
+    let denied = PlatformError::new(ErrorKind::Denied, format!("you may not {what}"));
+    Err(denied.hint("ask an admin of the platform").of_reach(actor, action))
 }
 
 /// The one key that is meant.

@@ -20,7 +20,7 @@ use sysinfo::{Networks, System};
 use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
-use crate::{disk, error::PlatformError, keys::check_host, platform::Platform, status::InstanceUsage};
+use crate::{disk, error::PlatformError, keys::check_watcher, platform::Platform, status::InstanceUsage};
 
 /// Time between two samples.
 const SAMPLE_EVERY: Duration = Duration::from_secs(60);
@@ -156,7 +156,7 @@ impl Platform {
 
     /// How busy the host is, and was.
     pub async fn host_metrics(&self, actor: &Actor) -> Result<HostMetrics, PlatformError> {
-        check_host(actor, "see how busy the host is")?;
+        check_watcher(actor, "see how busy the host is")?;
         let platform = self.clone();
         let read = self.parts().tasks.blocking("sample", move || {
             let mut seen = platform.0.monitor.lock();

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use autostack_base::settings::SettingsWatch;
 use autostack_deploy::{Deployer, Parts};
 use autostack_domain::{
     App, AppName,
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     accounts::identity::Identity, apps::Leaving, builds::Builds, error::PlatformError, monitor::Monitor,
-    push::Pushes, revoked::Rights,
+    once::UnderWay, push::Pushes, revoked::Rights,
 };
 
 /// Every operation that a user can ask for. Cheap to clone.
@@ -33,6 +34,7 @@ pub(crate) struct Inner {
     /// Held while an app is made.
     pub(crate) creating: tokio::sync::Mutex<()>,
     pub(crate) monitor: Monitor,
+    pub(crate) under_way: UnderWay,
     pub(crate) addresses: Addresses,
     pub(crate) started: std::time::Instant,
 }
@@ -72,9 +74,15 @@ impl Platform {
             identity: Identity::default(),
             creating: tokio::sync::Mutex::default(),
             monitor: Monitor::default(),
+            under_way: UnderWay::default(),
             addresses,
             started,
         }))
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> SettingsWatch {
+        self.parts().settings.clone()
     }
 
     /// How many tasks have panicked since the start.

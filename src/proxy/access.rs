@@ -1,5 +1,5 @@
 //! The access log: what is noted of each request to an app while it is answered, a line of it in the shape that
-//! Heroku's router gives its own, and the task that writes the lines down in batches, away from the requests.
+//! Heroku's router gives its own, its place among the metrics, and the task that writes the lines down in batches, away from the requests.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use autostack_base::{clock, tasks::Tasks};
+use autostack_base::{clock, tasks::Tasks, telemetry::metrics::Metrics};
 use autostack_domain::{AppName, Line, LineKind, UnixMillis, screen::Printable};
 use autostack_logs::{Entry, LogError, Logs, Stream};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
@@ -23,14 +23,19 @@ use crate::{
 };
 
 /// Where finished requests are noted; nowhere until somebody keeps the log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AccessLog {
+    metrics: Metrics,
     queue: OnceLock<mpsc::Sender<Record>>,
     /// Requests that were not noted because the queue was full.
     lost: Arc<AtomicU64>,
 }
 
 impl AccessLog {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self { metrics, queue: OnceLock::default(), lost: Arc::default() }
+    }
+
     /// Keeps the log from now on, until the tasks are stopped. Only the first call counts.
     pub(crate) fn keep(&self, logs: Logs, tasks: &Tasks) {
         let (sender, queue) = mpsc::channel(ACCESS_QUEUE_MAX);
@@ -55,7 +60,8 @@ impl AccessLog {
     /// A record that is noted when it is dropped.
     pub(crate) fn pending(&self, record: Record) -> Option<Pending> {
         let queue = self.queue.get()?.clone();
-        Some(Pending { record: Some(record), queue, lost: Arc::clone(&self.lost) })
+        let metrics = self.metrics.clone();
+        Some(Pending { record: Some(record), queue, metrics, lost: Arc::clone(&self.lost) })
     }
 }
 
@@ -193,6 +199,7 @@ fn quoted(text: &str) -> String {
 pub(crate) struct Pending {
     record: Option<Record>,
     queue: mpsc::Sender<Record>,
+    metrics: Metrics,
     lost: Arc<AtomicU64>,
 }
 
@@ -210,6 +217,7 @@ impl Drop for Pending {
         let Some(mut record) = self.record.take() else { return };
         record.took = record.started.elapsed();
         record.at = clock::now();
+        self.metrics.request(&record.app, record.status.as_u16(), record.took, record.bytes);
         // A request never waits for the log.
         if self.queue.try_send(record).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);

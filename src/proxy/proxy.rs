@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use autostack_base::tasks::{Shutdown, Tasks};
+use autostack_base::{
+    tasks::{Shutdown, Tasks},
+    telemetry,
+};
 use autostack_domain::{AppName, route::AppRoute};
 use autostack_logs::Logs;
 use tokio::net::TcpListener;
@@ -39,8 +42,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy without a route: every host gets the 404 page.
-    pub fn new(limits: ProxyLimits, tasks: Tasks) -> Arc<Proxy> {
+    /// A proxy without a route: every host gets the 404 page. `telemetry` counts what the visitors of apps are answered.
+    pub fn new(limits: ProxyLimits, telemetry: telemetry::metrics::Metrics, tasks: Tasks) -> Arc<Proxy> {
         Arc::new(Proxy {
             table: ArcSwap::default(),
             changing: Mutex::default(),
@@ -48,7 +51,7 @@ impl Proxy {
             tasks,
             metrics: Metrics::default(),
             request_ids: RequestIds::new(),
-            access: AccessLog::default(),
+            access: AccessLog::new(telemetry),
             verifier: Verifier::new(),
             function_memory: Memory::new(FUNCTION_MEMORY_BYTES_MAX),
         })

@@ -1,11 +1,12 @@
 //! What lets users in: sessions, API keys, invitations, links, credentials.
 
 use autostack_domain::{
-    SessionId, TokenId, UnixMillis, User, UserId,
+    IdempotencyKey, KeptAnswer, SessionId, TokenId, UnixMillis, User, UserId,
     account::{
         ApiKey, Credentials, Invitation, KeptKey, LinkPurpose, LinkedAccount, MailedLink, Provider, Scope,
         SecretDigest, Session, Totp,
     },
+    kept_answer::Answered,
     limits,
     permission::Role,
 };
@@ -225,4 +226,33 @@ fn a_change_of_a_user_keeps_who_it_is() {
     assert_eq!(store.user(&user_id()).unwrap(), Some(named));
     assert!(store.update_user(&user_id(), |user| user.email = "eve@example.com".into()).is_err());
     assert!(store.user_by_email("ada@example.com").unwrap().is_some());
+}
+
+pub(crate) fn kept_answer(began_at: i64, status: Option<u16>) -> KeptAnswer {
+    let answer = status.map(|status| Answered { status, body: "{\"token\":\"canary-of-an-answer\"}".into() });
+    KeptAnswer { request: "digest".into(), began_at: UnixMillis(began_at), answer }
+}
+
+#[test]
+fn an_answer_is_kept_for_a_day_sealed_and_not_without_end() {
+    let (home, store) = with_ada();
+    let (user, key) = (user_id(), |name: &str| IdempotencyKey::parse(name).unwrap());
+    let day = i64::try_from(limits::KEPT_ANSWER_MILLIS_MAX).unwrap();
+    let begin = |name: &str, at: i64| store.begin_request(&user, &key(name), &kept_answer(at, None)).unwrap();
+    assert_eq!(begin("a", 10), None);
+    assert_eq!(begin("a", 11), Some(kept_answer(10, None)), "it has begun");
+    store.end_request(&user, &key("a"), Some(&kept_answer(10, Some(201)))).unwrap();
+    assert_eq!(begin("a", 10 + day), Some(kept_answer(10, Some(201))));
+    assert_eq!(begin("a", 11 + day), None, "forgotten");
+    store.end_request(&user, &key("a"), None).unwrap();
+    assert_eq!(begin("a", 12 + day), None, "it may be tried again");
+
+    for number in 0..limits::KEPT_ANSWERS_PER_USER_MAX {
+        assert_eq!(begin(&format!("n{number}"), 1_000 + day), None);
+    }
+    assert_eq!(begin("n1", 1_001 + day), Some(kept_answer(1_000 + day, None)));
+    assert_eq!(begin("a", 1_002 + day), None, "the oldest has made room");
+    drop(store);
+    let stored = std::fs::read(home.store()).unwrap();
+    assert!(!stored.windows(6).any(|bytes| bytes == b"canary"));
 }

@@ -20,7 +20,7 @@ use autostack_domain::{
 };
 
 use crate::{
-    account_tests::{api_key, invitation, link, linked, session},
+    account_tests::{api_key, invitation, kept_answer, link, linked, session},
     record::{Record, decode, encode},
     tests::{app, deployment, env, release, ssh_key, user},
 };
@@ -285,6 +285,11 @@ fn golden_deployment() {
         ..deployment("shop", 4)
     };
     check("deployment", &[at_work.as_slice(), &[live], &failed, &[image]].concat());
+}
+
+#[test]
+fn golden_kept_answer() {
+    check("kept_answer", &[kept_answer(3, None), kept_answer(4, Some(201))]);
 }
 
 #[test]

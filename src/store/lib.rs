@@ -15,6 +15,7 @@
 //! | `apps`, `members`, `users`, `keys`, `config`, `registries`, `git_hosts`, `host_defaults`, `releases`, `deployments`, `one_offs`, `cron_runs`, `storage` | the verbs of each table |
 //! | `credentials`, `sessions`, `api_keys`, `invitations`, `linked_accounts` | how users come in without an SSH key |
 //! | `traffic`, `certificates` | whose a host is; certificates, sealed |
+//! | `kept_answers` | what requests came to that may be sent again, sealed |
 //! | `rename` | the verbs that give an app another name, or make a twin of it |
 //! | `journal` | the verbs that make a release live, or undo it, in one transaction |
 //! | `seal`, `key_file` | configuration encrypted at rest, and the key file beside the store |
@@ -38,6 +39,7 @@ mod git_hosts;
 mod host_defaults;
 mod invitations;
 mod journal;
+mod kept_answers;
 mod key_file;
 mod keys;
 mod linked_accounts;

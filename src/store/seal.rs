@@ -3,7 +3,7 @@
 //!
 //! A sealed value is one byte of format, 12 bytes of nonce, the encrypted record, 16 bytes of tag.
 
-use autostack_domain::{AppName, EnvMap, RegistryName, ReleaseNumber, UserId};
+use autostack_domain::{AppName, EnvMap, IdempotencyKey, RegistryName, ReleaseNumber, UserId};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
@@ -37,6 +37,8 @@ pub(crate) enum Belonging<'a> {
     Credentials(&'a UserId),
     /// The keys that sign tokens.
     SigningKeys,
+    /// What a request of a user came to.
+    KeptAnswer(&'a UserId, &'a IdempotencyKey),
 }
 
 impl Belonging<'_> {
@@ -48,6 +50,7 @@ impl Belonging<'_> {
             Belonging::Certificate(_) => "certificate",
             Belonging::Credentials(_) => "credentials",
             Belonging::SigningKeys => "signing keys",
+            Belonging::KeptAnswer(..) => "kept answer",
         }
     }
 
@@ -59,7 +62,7 @@ impl Belonging<'_> {
             Belonging::ReleaseConfig(app, number) => format!("{app} {number}"),
             Belonging::RegistryLogin(_, registry) => registry.to_string(),
             Belonging::Certificate(app) => app.to_string(),
-            Belonging::Credentials(user) => user.to_string(),
+            Belonging::Credentials(user) | Belonging::KeptAnswer(user, _) => user.to_string(),
         }
     }
 
@@ -75,6 +78,7 @@ impl Belonging<'_> {
             Belonging::Certificate(app) => format!("autostack\0certificate\0{app}"),
             Belonging::Credentials(user) => format!("autostack\0credentials\0{user}"),
             Belonging::SigningKeys => "autostack\0signing-keys".into(),
+            Belonging::KeptAnswer(user, key) => format!("autostack\0kept-answer\0{user}\0{}", key.as_str()),
             Belonging::RegistryLogin(app, registry) => {
                 format!("autostack\0registry-login\0{}\0{registry}", app.map_or("", AppName::as_str))
             }

@@ -64,6 +64,10 @@ pub(crate) const GIT_HOSTS: TableDefinition<&str, ()> = TableDefinition::new("gi
 /// … app: its certificate chain and key.
 pub(crate) const CERTIFICATES: TableDefinition<&str, &[u8]> = TableDefinition::new("certificates");
 
+/// … user and the key that a client gave: when a request came, and what it came to.
+pub(crate) const KEPT_ANSWERS: TableDefinition<(&str, &str), (i64, &[u8])> =
+    TableDefinition::new("kept_answers");
+
 // Of the host.
 /// One key, `host`: what holds for apps that say nothing else.
 pub(crate) const HOST_DEFAULTS: Records<&str, HostDefaults> = Records::new("host_defaults");
@@ -113,6 +117,7 @@ pub(crate) fn create_all(txn: &WriteTransaction) -> Result<(), StoreError> {
     txn.open_table(REGISTRY_LOGINS)?;
     txn.open_table(GIT_HOSTS)?;
     txn.open_table(CERTIFICATES)?;
+    txn.open_table(KEPT_ANSWERS)?;
     HOST_DEFAULTS.write(txn)?;
     txn.open_table(GLOBAL_DOMAINS)?;
     txn.open_table(USERS_BY_EMAIL)?;

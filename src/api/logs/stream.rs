@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
+use autostack_base::settings::Origin;
 use autostack_domain::{AppName, DeploymentId, permission::Action};
 use autostack_logs::{Filter, LogError, Offset, Stream};
 use autostack_platform::{PlatformError, Which};
@@ -97,7 +98,7 @@ struct Opening {
 /// Who opens a feed, and how. Called before anything is read for them.
 async fn open(api: &Api, request: Request, query: &FeedQuery) -> Result<(Opening, Caller), ApiError> {
     let (mut parts, _body) = request.into_parts();
-    check_origin(&parts.headers)?;
+    check_origin(&parts.headers, &api.platform.settings().borrow().api.cors_origins)?;
     let caller = match &query.ticket {
         Some(ticket) => api.tickets.take(ticket)?,
         None => Caller::from_request_parts(&mut parts, api).await?,
@@ -119,11 +120,12 @@ async fn open(api: &Api, request: Request, query: &FeedQuery) -> Result<(Opening
 }
 
 /// A page of another site may not open a feed in the name of somebody who is logged in here.
-fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
+fn check_origin(headers: &HeaderMap, allowed: &[Origin]) -> Result<(), ApiError> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    if from.is_some() && from == host {
+    let is_allowed = allowed.iter().any(|allowed| origin == allowed.as_str());
+    if is_allowed || (from.is_some() && from == host) {
         return Ok(());
     }
     Err(ApiError::new(StatusCode::FORBIDDEN, "denied", "a page of another origin may not open this"))
@@ -309,11 +311,11 @@ mod tests {
             headers
         };
         for good in [None, Some("https://panel.example.com:8000"), Some("http://panel.example.com:8000")] {
-            assert!(check_origin(&headers(good)).is_ok(), "{good:?}");
+            assert!(check_origin(&headers(good), &[]).is_ok(), "{good:?}");
         }
         for bad in ["https://panel.example.com", "https://evil.example", "null", "", "panel.example.com:8000"]
         {
-            assert!(check_origin(&headers(Some(bad))).is_err(), "{bad}");
+            assert!(check_origin(&headers(Some(bad)), &[]).is_err(), "{bad}");
         }
     }
 }

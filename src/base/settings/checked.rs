@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use autostack_domain::{EngineHost, Host, ImageTemplate, cron::TimeZoneName, resources::MilliCpus};
 
-use super::values::{BackendChoice, BuilderChoice, EndpointChoice, PortRange, Signup};
+use super::values::{BackendChoice, BuilderChoice, EndpointChoice, Origin, PortRange, Signup};
 
 /// Everything that can be set, checked. What each key means, with its unit, stands in
 /// `config/autostack.toml`.
@@ -63,6 +63,8 @@ pub struct ApiSettings {
     pub listen: SocketAddr,
     /// The host name under which the proxy leads to them; none: they are not reached through it.
     pub hostname: Option<Host>,
+    /// Where web pages come from that may read answers of the API, besides its own.
+    pub cors_origins: Vec<Origin>,
 }
 
 /// `runtime.*`

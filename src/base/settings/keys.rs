@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use autostack_domain::{EngineHost, Host, ImageTemplate, cron::TimeZoneName, resources::MilliCpus};
 
-use super::values::{self, BackendChoice, BuilderChoice, EndpointChoice, Kind, PortRange, Signup};
+use super::values::{self, BackendChoice, BuilderChoice, EndpointChoice, Kind, Origin, PortRange, Signup};
 
 /// When a changed value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,7 @@ keys! {
     HTTPS_LISTEN: () = "https.listen", "off", HTTPS_OFF, Restart;
     API_LISTEN: SocketAddr = "api.listen", "127.0.0.1:8000", ADDRESS, Restart;
     API_HOSTNAME: Option<Host> = "api.hostname", "off", HOST_OR_OFF, Restart;
+    API_CORS_ORIGINS: Vec<Origin> = "api.cors_origins", "off", ORIGINS_OR_OFF, Live;
     RUNTIME_BACKEND: BackendChoice = "runtime.backend", "auto", BACKEND, Restart;
     RUNTIME_PORT_RANGE: PortRange = "runtime.port_range", "30000-39999", PORT_RANGE, Restart;
     RUNTIME_MEMORY_BYTES_MAX: Option<u64> = "runtime.memory_bytes_max", "1GiB", SIZE_OR_OFF, Live;

@@ -39,5 +39,5 @@ pub use checked::{
 };
 pub use error::{Place, SettingsError};
 pub use sources::{DEFAULT_FILE, Sources, check};
-pub use values::{BackendChoice, BuilderChoice, EndpointChoice, PortRange, Signup};
+pub use values::{BackendChoice, BuilderChoice, EndpointChoice, Origin, PortRange, Signup};
 pub use watch::{FileState, SettingsHandle, SettingsWatch};

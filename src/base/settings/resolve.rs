@@ -38,6 +38,7 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
     let http = check.value(&keys::HTTP_LISTEN).map(|listen| HttpSettings { listen });
     let https_is_off = check.value(&keys::HTTPS_LISTEN);
     let (api, hostname) = (check.value(&keys::API_LISTEN), check.value(&keys::API_HOSTNAME));
+    let cors_origins = check.value(&keys::API_CORS_ORIGINS);
     let (runtime, build) = (runtime(check), build(check));
     let (docker, images) = (docker(check), images(check));
     let start_timeout = check.value(&keys::DEPLOY_START_TIMEOUT);
@@ -59,7 +60,7 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
         domain: domain?,
         ssh: ssh?,
         http: http?,
-        api: ApiSettings { listen: api?, hostname: hostname? },
+        api: ApiSettings { listen: api?, hostname: hostname?, cors_origins: cors_origins? },
         runtime: runtime?,
         build: build?,
         docker: docker?,

@@ -32,7 +32,7 @@ fn without_anything_the_defaults_of_the_contract_hold() {
     assert_eq!(settings.ssh.listen.to_string(), "0.0.0.0:2222");
     assert_eq!(settings.http.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(settings.api.listen.to_string(), "127.0.0.1:8000");
-    assert_eq!(settings.api.hostname, None);
+    assert_eq!((settings.api.hostname, settings.api.cors_origins.len()), (None, 0));
     assert_eq!(settings.runtime.port_range, PortRange(30_000..=39_999));
     assert_eq!(settings.build.timeout, Duration::from_secs(1200));
     assert_eq!(settings.build.concurrency, 1);

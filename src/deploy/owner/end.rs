@@ -56,6 +56,7 @@ impl Owner {
         }
         workspace::remove_dir(&self.parts().artifacts_dir().join(self.app.as_str())).await;
         clean::forget(self.parts(), &self.app).await;
+        self.parts().metrics.forget(&self.app);
     }
 
     /// Instances that were started again while the app was being destroyed, and that nobody has heard of yet. Those

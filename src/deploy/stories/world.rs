@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use autostack_base::{
     settings::{Settings, SettingsHandle},
     tasks::Tasks,
+    telemetry::metrics::Metrics,
 };
 use autostack_builder::Builder;
 use autostack_domain::{
@@ -165,7 +166,8 @@ impl World {
             builder: Builder::new(at("cache"), settings.clone(), tasks.clone()),
             runtime: Arc::new(Runtimes::new(Arc::clone(&process) as _, Some(beside))),
             engine: None,
-            proxy: Proxy::new(ProxyLimits::default(), tasks.child()),
+            proxy: Proxy::new(ProxyLimits::default(), Metrics::default(), tasks.child()),
+            metrics: Metrics::default(),
             site: Site { http_port: 80 },
             left_over: Notify::new(),
             fetches: crate::fetch_places(),

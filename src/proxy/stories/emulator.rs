@@ -146,9 +146,9 @@ fn free_address() -> SocketAddr {
 fn tools() -> &'static Path {
     static TOOLS: OnceLock<PathBuf> = OnceLock::new();
     TOOLS.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/lambda-tools");
-        let got = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
-        assert!(got.status.success(), "tests/lambda-tools could not get the emulator of AWS Lambda");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tools");
+        let got = Command::new(script).arg("lambda").stderr(Stdio::inherit()).output().unwrap();
+        assert!(got.status.success(), "tests/tools could not get the emulator of AWS Lambda");
         PathBuf::from(String::from_utf8(got.stdout).unwrap().trim())
     })
 }

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use autostack_base::tasks::{Shutdown, Tasks};
+use autostack_base::{
+    tasks::{Shutdown, Tasks},
+    telemetry::metrics::Metrics,
+};
 use autostack_domain::route::{AppRoute, Target};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -56,7 +59,7 @@ impl World {
 
     pub(super) async fn with(limits: ProxyLimits) -> World {
         let tasks = Tasks::new();
-        let proxy = Proxy::new(limits, tasks.clone());
+        let proxy = Proxy::new(limits, Metrics::default(), tasks.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();

@@ -6,6 +6,8 @@ mod deployments;
 mod feeds;
 mod front;
 mod matrix;
+mod metrics;
+mod once;
 mod overview;
 
 use crate::world::{ApiClient, World};

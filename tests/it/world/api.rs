@@ -54,6 +54,11 @@ impl ApiClient {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
+    /// What it proves itself with.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// Logs in; the client that is let in.
     #[track_caller]
     pub(crate) fn log_in(&self, email: &str, password: &str) -> Self {
