@@ -20,7 +20,7 @@
 //! 6  ssh   api   local                      doors: translate outside words into platform calls, and back
 //! 5  platform                               every operation a user can ask for: authorise, validate, record, act
 //! 4  deploy                                 the only place that knows git + builder + runtime + proxy together
-//! 3  git  builder  runtime  proxy           each knows one technology and the domain, not one another
+//! 3  git  builder  runtime  proxy  identity  mail  oauth   each knows one technology and the domain, not one another
 //! 2  store  logs  engine                    what should be; what was written; what is asked of the container engine
 //! 1  base                                   settings, telemetry, the life of tasks
 //! 0  domain                                 plain data and decisions: no I/O, no async, no clock

@@ -2,23 +2,29 @@
 
 use autostack_domain::Secret;
 use autostack_platform::{NewAccount, Proof, Tokens};
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     answers::{Conflicts, Refusals},
     caller::{Caller, Client},
     error::ApiError,
-    extract::Body,
+    extract::{Asked, Body, Said},
+    pages::{Field, Page},
     state::Api,
     tickets::TICKET_TTL,
 };
 
 pub(crate) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(routes!(sign_up))
+        .routes(routes!(sign_up_page, sign_up))
         .routes(routes!(log_in))
         .routes(routes!(refresh))
         .routes(routes!(log_out))
@@ -89,19 +95,49 @@ impl From<Tokens> for TokenPair {
     }
 }
 
+/// The secret of an invitation.
+#[derive(Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Invited {
+    /// The secret that the mail holds.
+    invitation: String,
+}
+
+/// The page behind the link of a mail that invites somebody.
+#[utoipa::path(get, path = "/signup", tag = "auth", security(()), params(Invited),
+    responses((status = OK, body = String, content_type = "text/html"), Refusals))]
+async fn sign_up_page(Asked(invited): Asked<Invited>) -> Page {
+    let fields = [
+        Field::Hidden("invitation", &invited.invitation),
+        Field::Typed("email", "The address that the mail came to", "email"),
+        Field::Typed("password", "A password, 8 characters at least", "password"),
+    ];
+    Page::saying(StatusCode::OK, "You are invited", "This makes your account.").form(&fields, "Make it")
+}
+
 /// Makes an account, where the host lets people.
 #[utoipa::path(post, path = "/signup", tag = "auth", security(()),
-    responses((status = CREATED, body = TokenPair), Refusals, Conflicts))]
-async fn sign_up(
-    State(api): State<Api>,
-    client: Client,
-    Body(wanted): Body<SignUp>,
-) -> Result<(StatusCode, Json<TokenPair>), ApiError> {
-    let SignUp { email, password, name, invitation } = wanted;
-    let (password, invitation) = (Secret::new(password), invitation.map(Secret::new));
-    let wanted = NewAccount { email, password, name, invitation };
-    let tokens = api.platform.sign_up(wanted, &client.login()).await?;
-    Ok((StatusCode::CREATED, Json(tokens.into())))
+    request_body(content((SignUp = "application/json"), (SignUp = "application/x-www-form-urlencoded"))),
+    responses((status = CREATED, body = TokenPair),
+        (status = OK, description = "To a form.", body = String, content_type = "text/html"), Refusals, Conflicts))]
+async fn sign_up(State(api): State<Api>, client: Client, said: Said<SignUp>) -> Result<Response, ApiError> {
+    let SignUp { email, password, name, invitation } = &said.value;
+    let wanted = NewAccount {
+        email: email.clone(),
+        password: Secret::new(password.clone()),
+        name: name.clone(),
+        invitation: invitation.clone().map(Secret::new),
+    };
+    let made = api.platform.sign_up(wanted, &client.login()).await;
+    if said.is_form {
+        return said.answer(
+            made.map(drop).map_err(ApiError::from),
+            "Welcome",
+            "Your account is there: log in.",
+        );
+    }
+    Ok((StatusCode::CREATED, Json(TokenPair::from(made?))).into_response())
 }
 
 /// Lets somebody in.

@@ -25,6 +25,7 @@ use crate::state::Api;
     tags(
         (name = "auth", description = "Sign up, log in, log out"),
         (name = "user", description = "The caller: account, password, second factor, sessions, keys"),
+        (name = "invitations", description = "Who is to be let in"),
         (name = "apps", description = "Apps"),
         (name = "config", description = "The environment of an app"),
         (name = "domains", description = "Where visitors reach an app"),

@@ -4,13 +4,15 @@ use autostack_domain::Invalid;
 use autostack_platform::{ErrorKind, PlatformError};
 use axum::{
     Json,
-    extract::rejection::{JsonRejection, PathRejection, QueryRejection},
+    extract::rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+
+use crate::pages::Page;
 
 /// An error as the client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +70,18 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// The same for somebody who reads it in a browser.
+    pub(crate) fn page(&self) -> Page {
+        let hint = self.details.get("hint").and_then(Value::as_str).map(|hint| format!(" Next: {hint}."));
+        Page::saying(
+            self.status,
+            "That did not work",
+            &format!("{}.{}", self.message, hint.unwrap_or_default()),
+        )
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let ApiError { status, code, message, details, retry_after } = self;
@@ -111,6 +125,15 @@ impl From<PlatformError> for ApiError {
 impl From<Invalid> for ApiError {
     fn from(invalid: Invalid) -> Self {
         Self::invalid(invalid.to_string())
+    }
+}
+
+impl From<FormRejection> for ApiError {
+    fn from(rejection: FormRejection) -> Self {
+        match rejection.status() {
+            StatusCode::UNPROCESSABLE_ENTITY => Self::invalid(rejection.body_text()),
+            status => Self::new(status, "malformed", rejection.body_text()),
+        }
     }
 }
 

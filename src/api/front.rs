@@ -28,6 +28,9 @@ const TAGGED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// What stands for a request in logs and in the words of its client.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What a filter of the log names the lines of requests by.
+const ACCESS: &str = "autostack_api::access";
+
 /// Who asks, found out once for a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Known(pub(crate) Result<Option<Caller>, ApiError>);
@@ -70,7 +73,11 @@ pub(crate) async fn receive(State(api): State<Api>, request: Request, next: Next
     let (status, took) = (response.status().as_u16(), began.elapsed());
     let millis = took.as_millis();
     api.platform.metrics().api_request(method_name(&method), &path, status, took);
-    tracing::info!(target: "autostack_api::access", %method, path, status, millis, by, from = ?address, request = id, "request");
+    if is_watching(&path) {
+        tracing::debug!(target: ACCESS, %method, path, status, millis, by, from = ?address, request = id, "request");
+    } else {
+        tracing::info!(target: ACCESS, %method, path, status, millis, by, from = ?address, request = id, "request");
+    }
     response
 }
 
@@ -107,11 +114,15 @@ async fn know(platform: &Platform, parts: &mut Parts, api: &Api) -> Known {
     Known(authenticate(platform, &token, address).await.map(Some))
 }
 
+/// Whoever watches over the host asks often, and from one place: that is not counted, nor worth a line each time.
+fn is_watching(path: &str) -> bool {
+    path == "/health" || path == "/metrics"
+}
+
 type Share = Result<Option<crate::limits::Left>, (crate::limits::Left, ApiError)>;
 
 fn share(api: &Api, path: &str, caller: Option<&Caller>, address: Option<std::net::IpAddr>) -> Share {
-    // Whoever watches over the host asks often, and from one place.
-    if path == "/health" || path == "/metrics" {
+    if is_watching(path) {
         return Ok(None);
     }
     api.limits.take(caller, address).map(Some)

@@ -10,7 +10,8 @@
 //! | `front`, `limits`, `once` | what every request passes: its id, its caller, its share, whether it was done before |
 //! | `caller`, `extract` | who asks, and for what |
 //! | `error`, `answers` | the one shape of errors, and the answers that are the same everywhere |
-//! | `auth`, `me` | accounts: coming in, and what is one's own |
+//! | `auth`, `sign_in`, `invitations`, `mailed`, `me` | accounts: coming in, and what is one's own |
+//! | `pages` | the few pages that links in mails lead to |
 //! | `apps`, `deployments` | apps, and what becomes of them |
 //! | `overview`, `audit` | figures, how busy everything is, and who changed what |
 //! | `logs`, `tickets` | logs page by page and as live feeds; what opens one without a header |
@@ -36,14 +37,18 @@ mod error;
 mod extract;
 mod front;
 mod health;
+mod invitations;
 mod limits;
 mod logs;
+mod mailed;
 mod me;
 mod metrics;
 mod once;
 mod overview;
+mod pages;
 pub mod router;
 mod server;
+mod sign_in;
 pub mod state;
 mod tickets;
 

@@ -93,6 +93,8 @@ pub(crate) struct NewKey {
     name: String,
     /// The line of the `.pub` file.
     public_key: String,
+    /// A code of the second factor, where the caller has one.
+    code: Option<String>,
 }
 
 /// An API key to make.
@@ -105,6 +107,8 @@ pub(crate) struct NewToken {
     scopes: Vec<Scope>,
     /// Seconds that it is to be good for; without: until it is removed.
     expires_in: Option<u32>,
+    /// A code of the second factor, where the caller has one.
+    code: Option<String>,
 }
 
 /// An API key with its secret, which is shown this once.
@@ -217,6 +221,7 @@ async fn add_key(
     caller: Caller,
     Body(wanted): Body<NewKey>,
 ) -> Result<(StatusCode, Json<KeyView>), ApiError> {
+    api.platform.check_code(&caller.actor, wanted.code).await?;
     let added = api.platform.add_own_key(&caller.actor, &wanted.name, &wanted.public_key).await?;
     Ok((StatusCode::CREATED, Json(added)))
 }
@@ -247,6 +252,7 @@ async fn add_token(
     caller: Caller,
     Body(wanted): Body<NewToken>,
 ) -> Result<(StatusCode, Json<ShownToken>), ApiError> {
+    api.platform.check_code(&caller.actor, wanted.code).await?;
     let ttl = wanted.expires_in.map(|seconds| Duration::from_secs(seconds.into()));
     let wanted = NewApiKey { name: wanted.name, scopes: wanted.scopes, ttl };
     let (view, secret) = api.platform.add_api_key(&caller.actor, wanted).await?;

@@ -19,8 +19,8 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    apps, audit, auth, deployments, docs, error::ApiError, front, health, limits, me, metrics, once,
-    overview, state::Api,
+    apps, audit, auth, deployments, docs, error::ApiError, front, health, invitations, limits, mailed, me,
+    metrics, once, overview, sign_in, state::Api,
 };
 
 /// Bytes of a request's body.
@@ -32,8 +32,9 @@ const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(3600);
 /// Every path that the document describes, and the document.
 pub(crate) fn described() -> (Router<Api>, OpenApi) {
     let (router, mut document) = OpenApiRouter::with_openapi(docs::head())
-        .nest("/api/auth", auth::router())
-        .nest("/api/user", me::router())
+        .nest("/api/auth", auth::router().merge(sign_in::router()).merge(mailed::router()))
+        .nest("/api/invitations", invitations::router())
+        .nest("/api/user", me::router().merge(sign_in::own()).merge(mailed::own()))
         .nest("/api/apps", apps::router())
         .nest("/api/deployments", deployments::router())
         .nest("/api/dashboard", overview::dashboard())

@@ -85,8 +85,8 @@ mod rename;
 mod settings;
 
 pub use accounts::{
-    AccountView, ApiKeyView, InvitationView, Login, NewAccount, NewApiKey, NewInvitation, Proof,
-    SecondFactorOffer, SessionView, Tokens,
+    AccountView, ApiKeyView, Arrival, Departure, InvitationView, Login, NewAccount, NewApiKey, NewInvitation,
+    Proof, Return, SecondFactorOffer, SessionView, Tokens,
 };
 pub use apps::{AppDetails, AppFacts, AppView};
 pub use autostack_deploy::Attached;

@@ -13,8 +13,14 @@ use autostack_store::Store;
 use serde::Serialize;
 
 use crate::{
-    accounts::identity::Identity, apps::Leaving, builds::Builds, error::PlatformError, monitor::Monitor,
-    once::UnderWay, push::Pushes, revoked::Rights,
+    accounts::{identity::Identity, mailed::Mailing, sign_in::SignIns},
+    apps::Leaving,
+    builds::Builds,
+    error::PlatformError,
+    monitor::Monitor,
+    once::UnderWay,
+    push::Pushes,
+    revoked::Rights,
 };
 
 /// Every operation that a user can ask for. Cheap to clone.
@@ -35,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) creating: tokio::sync::Mutex<()>,
     pub(crate) monitor: Monitor,
     pub(crate) under_way: UnderWay,
+    pub(crate) mailing: Mailing,
+    pub(crate) sign_ins: SignIns,
     pub(crate) addresses: Addresses,
     pub(crate) started: std::time::Instant,
 }
@@ -75,6 +83,8 @@ impl Platform {
             creating: tokio::sync::Mutex::default(),
             monitor: Monitor::default(),
             under_way: UnderWay::default(),
+            mailing: Mailing::default(),
+            sign_ins: SignIns::default(),
             addresses,
             started,
         }))

@@ -131,7 +131,7 @@ impl Platform {
     }
 
     /// How the parts below the doors are; quick, and without waiting.
-    pub fn parts_health(&self) -> [(&'static str, Part); 3] {
+    pub fn parts_health(&self) -> Vec<(&'static str, Part)> {
         let parts = self.parts();
         let store = match parts.store.unfinished_deployments() {
             Ok(_) => Part::ok(),
@@ -143,7 +143,13 @@ impl Platform {
         } else {
             Part::degraded("the container engine does not answer: its apps wait for it")
         };
-        [("store", store), ("disk", disk), ("runtime", runtime)]
+        let mut all = vec![("store", store), ("disk", disk), ("runtime", runtime)];
+        if parts.settings.borrow().mail.is_some() {
+            // Why stands in the log: anybody may read this.
+            let failed = |_| Part::degraded("the last mail was not taken by its server: see the agent's log");
+            all.push(("mail", self.0.mailing.failure().map_or_else(Part::ok, failed)));
+        }
+        all
     }
 
     /// Looks.

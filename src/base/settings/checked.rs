@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use autostack_domain::{EngineHost, Host, ImageTemplate, cron::TimeZoneName, resources::MilliCpus};
+use autostack_domain::{EngineHost, Host, ImageTemplate, Secret, cron::TimeZoneName, resources::MilliCpus};
 
-use super::values::{BackendChoice, BuilderChoice, EndpointChoice, Origin, PortRange, Signup};
+use super::{
+    elsewhere::{BaseUrl, MailSecurity, Origin},
+    values::{BackendChoice, BuilderChoice, EndpointChoice, PortRange, Signup},
+};
 
 /// Everything that can be set, checked. What each key means, with its unit, stands in
 /// `config/autostack.toml`.
@@ -40,6 +43,12 @@ pub struct Settings {
     pub logs: LogSettings,
     /// Accounts and tokens.
     pub auth: AuthSettings,
+    /// Sign-in by GitHub; none: nobody comes in that way.
+    pub github: Option<GithubSettings>,
+    /// Sign-in by Google; none: nobody comes in that way.
+    pub google: Option<GoogleSettings>,
+    /// How mail is sent; none: there is none.
+    pub mail: Option<MailSettings>,
 }
 
 /// `ssh.*`
@@ -63,6 +72,8 @@ pub struct ApiSettings {
     pub listen: SocketAddr,
     /// The host name under which the proxy leads to them; none: they are not reached through it.
     pub hostname: Option<Host>,
+    /// Where browsers reach it; none: by its host name, else by its address.
+    pub url: Option<BaseUrl>,
     /// Where web pages come from that may read answers of the API, besides its own.
     pub cors_origins: Vec<Origin>,
 }
@@ -189,4 +200,48 @@ pub struct AuthSettings {
     pub access_token_ttl: Duration,
     /// Life of a refresh token.
     pub refresh_token_ttl: Duration,
+}
+
+/// `mail.*`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailSettings {
+    /// The server that takes mail for everybody.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How it is spoken to.
+    pub security: MailSecurity,
+    /// What it lets the agent in by; none: it asks for nothing.
+    pub login: Option<(String, Secret<String>)>,
+    /// Who mails come from.
+    pub from: String,
+}
+
+/// What a provider of identities knows this host by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// Its name there.
+    pub id: String,
+    /// Its secret there.
+    pub secret: Secret<String>,
+}
+
+/// `github.*`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GithubSettings {
+    /// What GitHub knows this host by.
+    pub client: ClientSettings,
+    /// Where people log in.
+    pub url: BaseUrl,
+    /// Where its API answers.
+    pub api_url: BaseUrl,
+}
+
+/// `google.*`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoogleSettings {
+    /// What Google knows this host by.
+    pub client: ClientSettings,
+    /// Whose discovery document says where everything is (OpenID Connect).
+    pub issuer: BaseUrl,
 }

@@ -104,6 +104,16 @@ pub enum SettingsError {
         /// The first key.
         other: &'static str,
     },
+    /// Half of what belongs together.
+    #[error("{place}: {key}: {missing} is missing, without which it lets nobody in; set both or neither")]
+    Alone {
+        /// Where the one was given.
+        place: Place,
+        /// That one.
+        key: String,
+        /// The other.
+        missing: &'static str,
+    },
     /// Neither a data folder nor a home to put it in.
     #[error("data_dir: has no default without HOME or XDG_DATA_HOME; set data_dir or AUTOSTACK_DATA_DIR")]
     NoDataDir,
@@ -125,6 +135,7 @@ impl SettingsError {
             | SettingsError::UnknownKey { place, .. }
             | SettingsError::WrongValue { place, .. }
             | SettingsError::NotInThisVersion { place, .. }
+            | SettingsError::Alone { place, .. }
             | SettingsError::SameAddress { place, .. } => match place {
                 Place::File { line, .. } => *line,
                 Place::Environment { .. } | Place::Default => usize::MAX,

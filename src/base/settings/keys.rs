@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use autostack_domain::{EngineHost, Host, ImageTemplate, cron::TimeZoneName, resources::MilliCpus};
+use autostack_domain::{EngineHost, Host, ImageTemplate, Secret, cron::TimeZoneName, resources::MilliCpus};
 
-use super::values::{self, BackendChoice, BuilderChoice, EndpointChoice, Kind, Origin, PortRange, Signup};
+use super::{
+    elsewhere::{BaseUrl, MailSecurity, Origin},
+    values::{BackendChoice, BuilderChoice, EndpointChoice, Kind, PortRange, Signup},
+};
 
 /// When a changed value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +37,20 @@ pub(super) struct Key<T> {
     pub kind: Kind<T>,
 }
 
+mod kinds {
+    pub(super) use crate::settings::{elsewhere::*, values::*};
+}
+
 macro_rules! keys {
     ($($key:ident: $type:ty = $name:literal, $default:literal, $kind:ident, $effect:ident;)*) => {
         $(pub(super) const $key: Key<$type> = Key {
             info: KeyInfo {
                 name: $name,
                 default: $default,
-                expected: values::$kind.expected,
+                expected: kinds::$kind.expected,
                 effect: Effect::$effect,
             },
-            kind: values::$kind,
+            kind: kinds::$kind,
         };)*
 
         /// All of them, in the order of `config/autostack.toml`.
@@ -60,6 +67,7 @@ keys! {
     HTTPS_LISTEN: () = "https.listen", "off", HTTPS_OFF, Restart;
     API_LISTEN: SocketAddr = "api.listen", "127.0.0.1:8000", ADDRESS, Restart;
     API_HOSTNAME: Option<Host> = "api.hostname", "off", HOST_OR_OFF, Restart;
+    API_URL: Option<BaseUrl> = "api.url", "auto", URL_OR_AUTO, Live;
     API_CORS_ORIGINS: Vec<Origin> = "api.cors_origins", "off", ORIGINS_OR_OFF, Live;
     RUNTIME_BACKEND: BackendChoice = "runtime.backend", "auto", BACKEND, Restart;
     RUNTIME_PORT_RANGE: PortRange = "runtime.port_range", "30000-39999", PORT_RANGE, Restart;
@@ -98,16 +106,24 @@ keys! {
     AUTH_SIGNUP: Signup = "auth.signup", "closed", SIGNUP, Live;
     AUTH_ACCESS_TOKEN_TTL: Duration = "auth.access_token_ttl", "15m", DURATION, Live;
     AUTH_REFRESH_TOKEN_TTL: Duration = "auth.refresh_token_ttl", "7d", DURATION, Live;
+    GITHUB_CLIENT_ID: Option<String> = "github.client_id", "off", TEXT_OR_OFF, Live;
+    GITHUB_CLIENT_SECRET: Option<Secret<String>> = "github.client_secret", "off", SECRET_OR_OFF, Live;
+    GITHUB_URL: BaseUrl = "github.url", "https://github.com", URL, Live;
+    GITHUB_API_URL: BaseUrl = "github.api_url", "https://api.github.com", URL, Live;
+    GOOGLE_CLIENT_ID: Option<String> = "google.client_id", "off", TEXT_OR_OFF, Live;
+    GOOGLE_CLIENT_SECRET: Option<Secret<String>> = "google.client_secret", "off", SECRET_OR_OFF, Live;
+    GOOGLE_ISSUER: BaseUrl = "google.issuer", "https://accounts.google.com", URL, Live;
+    MAIL_HOST: Option<String> = "mail.host", "off", SERVER_OR_OFF, Live;
+    MAIL_PORT: Option<u16> = "mail.port", "auto", PORT_OR_AUTO, Live;
+    MAIL_SECURITY: MailSecurity = "mail.security", "starttls", MAIL_SECURITY, Live;
+    MAIL_USERNAME: Option<String> = "mail.username", "off", TEXT_OR_OFF, Live;
+    MAIL_PASSWORD: Option<Secret<String>> = "mail.password", "off", SECRET_OR_OFF, Live;
+    MAIL_FROM: Option<String> = "mail.from", "auto", ADDRESS_OR_AUTO, Live;
 }
 
 /// Tables of features that this version does not have, and what people call them.
-pub(super) const NOT_IN_THIS_VERSION: [(&str, &str); 5] = [
-    ("github", "GitHub"),
-    ("google", "Google sign-in"),
-    ("jenkins", "Jenkins"),
-    ("mail", "mail"),
-    ("acme", "certificates by ACME"),
-];
+pub(super) const NOT_IN_THIS_VERSION: [(&str, &str); 2] =
+    [("jenkins", "Jenkins"), ("acme", "certificates by ACME")];
 
 /// The feature behind a key's table, where this version does not have it.
 pub(super) fn missing_feature(key: &str) -> Option<&'static str> {
@@ -175,7 +191,7 @@ mod tests {
     #[test]
     fn tables_are_told_from_keys() {
         assert!(is_table("ssh") && !is_table("ssh.listen") && !is_table("ss") && !is_table("data_dir"));
-        assert_eq!(missing_feature("github.client_id"), Some("GitHub"));
-        assert_eq!(missing_feature("githubs.client_id"), None);
+        assert_eq!(missing_feature("jenkins.url"), Some("Jenkins"));
+        assert_eq!(missing_feature("jenkinses.url"), None);
     }
 }

@@ -21,6 +21,7 @@
 mod checked;
 #[cfg(test)]
 mod documented;
+mod elsewhere;
 mod error;
 mod file_events;
 mod keys;
@@ -34,10 +35,12 @@ mod watch;
 
 pub use autostack_domain::resources::MilliCpus;
 pub use checked::{
-    ApiSettings, AuthSettings, BuildSettings, CronSettings, DeploySettings, DockerSettings, GitSettings,
-    HttpSettings, ImageSettings, LogSettings, ReleaseSettings, RuntimeSettings, Settings, SshSettings,
+    ApiSettings, AuthSettings, BuildSettings, ClientSettings, CronSettings, DeploySettings, DockerSettings,
+    GitSettings, GithubSettings, GoogleSettings, HttpSettings, ImageSettings, LogSettings, MailSettings,
+    ReleaseSettings, RuntimeSettings, Settings, SshSettings,
 };
+pub use elsewhere::{BaseUrl, MailSecurity, Origin};
 pub use error::{Place, SettingsError};
 pub use sources::{DEFAULT_FILE, Sources, check};
-pub use values::{BackendChoice, BuilderChoice, EndpointChoice, Origin, PortRange, Signup};
+pub use values::{BackendChoice, BuilderChoice, EndpointChoice, PortRange, Signup};
 pub use watch::{FileState, SettingsHandle, SettingsWatch};

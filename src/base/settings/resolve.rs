@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use autostack_domain::{Host, Secret};
+
 use super::{
     checked::{
-        ApiSettings, AuthSettings, BuildSettings, CronSettings, DeploySettings, DockerSettings, GitSettings,
-        HttpSettings, ImageSettings, LogSettings, ReleaseSettings, RuntimeSettings, Settings, SshSettings,
+        ApiSettings, AuthSettings, BuildSettings, ClientSettings, CronSettings, DeploySettings,
+        DockerSettings, GitSettings, GithubSettings, GoogleSettings, HttpSettings, ImageSettings,
+        LogSettings, MailSettings, ReleaseSettings, RuntimeSettings, Settings, SshSettings,
     },
     error::{Place, SettingsError},
     keys::{self, Key},
@@ -38,6 +41,7 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
     let http = check.value(&keys::HTTP_LISTEN).map(|listen| HttpSettings { listen });
     let https_is_off = check.value(&keys::HTTPS_LISTEN);
     let (api, hostname) = (check.value(&keys::API_LISTEN), check.value(&keys::API_HOSTNAME));
+    let url = check.value(&keys::API_URL);
     let cors_origins = check.value(&keys::API_CORS_ORIGINS);
     let (runtime, build) = (runtime(check), build(check));
     let (docker, images) = (docker(check), images(check));
@@ -54,13 +58,14 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
     let signup = check.value(&keys::AUTH_SIGNUP);
     let access_token_ttl = check.value(&keys::AUTH_ACCESS_TOKEN_TTL);
     let refresh_token_ttl = check.value(&keys::AUTH_REFRESH_TOKEN_TTL);
+    let (github, google, mail) = (github(check), google(check), mail(check, domain.as_ref()));
     let () = https_is_off?;
     Some(Settings {
         data_dir: data_dir?,
         domain: domain?,
         ssh: ssh?,
         http: http?,
-        api: ApiSettings { listen: api?, hostname: hostname?, cors_origins: cors_origins? },
+        api: ApiSettings { listen: api?, hostname: hostname?, url: url?, cors_origins: cors_origins? },
         runtime: runtime?,
         build: build?,
         docker: docker?,
@@ -83,7 +88,34 @@ fn settings(check: &mut Check<'_>, default_data_dir: Option<&str>) -> Option<Set
             access_token_ttl: access_token_ttl?,
             refresh_token_ttl: refresh_token_ttl?,
         },
+        github: github?,
+        google: google?,
+        mail: mail?,
     })
+}
+
+fn github(check: &mut Check<'_>) -> Option<Option<GithubSettings>> {
+    let client = check.client(&keys::GITHUB_CLIENT_ID, &keys::GITHUB_CLIENT_SECRET);
+    let (url, api_url) = (check.value(&keys::GITHUB_URL), check.value(&keys::GITHUB_API_URL));
+    let (url, api_url) = (url?, api_url?);
+    Some(client?.map(|client| GithubSettings { client, url, api_url }))
+}
+
+fn google(check: &mut Check<'_>) -> Option<Option<GoogleSettings>> {
+    let client = check.client(&keys::GOOGLE_CLIENT_ID, &keys::GOOGLE_CLIENT_SECRET);
+    let issuer = check.value(&keys::GOOGLE_ISSUER)?;
+    Some(client?.map(|client| GoogleSettings { client, issuer }))
+}
+
+fn mail(check: &mut Check<'_>, domain: Option<&Host>) -> Option<Option<MailSettings>> {
+    let (host, port) = (check.value(&keys::MAIL_HOST), check.value(&keys::MAIL_PORT));
+    let security = check.value(&keys::MAIL_SECURITY);
+    let login = check.pair(&keys::MAIL_USERNAME, &keys::MAIL_PASSWORD);
+    let from = check.value(&keys::MAIL_FROM);
+    let (port, security, login) = (port?, security?, login?);
+    let from = from?.unwrap_or(format!("autostack@{}", domain?));
+    let port = port.unwrap_or(security.port());
+    Some(host?.map(|host| MailSettings { host, port, security, login, from }))
 }
 
 fn runtime(check: &mut Check<'_>) -> Option<RuntimeSettings> {
@@ -186,6 +218,33 @@ impl Check<'_> {
             }
         };
         self.errors.push(error);
+        None
+    }
+
+    /// What a provider knows this host by: both, or neither.
+    fn client(
+        &mut self,
+        id: &Key<Option<String>>,
+        secret: &Key<Option<Secret<String>>>,
+    ) -> Option<Option<ClientSettings>> {
+        let both = self.pair(id, secret)?;
+        Some(both.map(|(id, secret)| ClientSettings { id, secret }))
+    }
+
+    /// A name and its secret: both, or neither.
+    fn pair(
+        &mut self,
+        name: &Key<Option<String>>,
+        secret: &Key<Option<Secret<String>>>,
+    ) -> Option<Option<(String, Secret<String>)>> {
+        let (missing, there) = match (self.value(name)?, self.value(secret)?) {
+            (Some(name), Some(secret)) => return Some(Some((name, secret))),
+            (None, None) => return Some(None),
+            (None, Some(_)) => (name.info.name, secret.info.name),
+            (Some(_), None) => (secret.info.name, name.info.name),
+        };
+        let place = self.given.get(there).map_or(Place::Default, |value| value.place.clone());
+        self.errors.push(SettingsError::Alone { place, key: there.to_owned(), missing });
         None
     }
 

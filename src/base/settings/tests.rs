@@ -101,18 +101,32 @@ fn shapes_that_no_key_takes_are_refused() {
 
 #[test]
 fn later_features_are_refused_in_so_many_words() {
-    let file = "https.listen = \"0.0.0.0:443\"\nruntime.backend = \"swarm\"\n[github]\nclient_id = \"x\"";
+    let file = "https.listen = \"0.0.0.0:443\"\nruntime.backend = \"swarm\"\n[jenkins]\nurl = \"x\"";
     assert_eq!(
-        errors(file, &[("AUTOSTACK_MAIL__HOST", "secret")]),
+        errors(file, &[("AUTOSTACK_ACME__EMAIL", "secret")]),
         [
             "a.toml:1: https.listen = \"0.0.0.0:443\" is not in this version; remove it",
             "a.toml:2: runtime.backend = \"swarm\" is not in this version; remove it",
-            "a.toml:3: github (GitHub) is not in this version; remove it",
-            "environment variable AUTOSTACK_MAIL__HOST: mail.host (mail) is not in this version; \
+            "a.toml:3: jenkins (Jenkins) is not in this version; remove it",
+            "environment variable AUTOSTACK_ACME__EMAIL: acme.email (certificates by ACME) is not in this version; \
              remove it",
         ]
     );
     assert!(load("https.listen = \"off\"\nruntime.backend = \"process\"", &[], true).is_ok());
+}
+
+#[test]
+fn names_and_their_secrets_come_together_and_never_print_themselves() {
+    let file =
+        "[mail]\nhost = \"smtp.example.com\"\nusername = \"ada\"\n[google]\nclient_secret = \"canary\"";
+    let wrong = errors(file, &[]);
+    assert!(wrong[0].starts_with("a.toml:3: mail.username: mail.password is missing"), "{wrong:?}");
+    assert!(wrong[1].starts_with("a.toml:5: google.client_secret: google.client_id is missing"), "{wrong:?}");
+    let file = "domain = \"a.test\"\n[mail]\nhost = \"127.0.0.1\"\nusername = \"ada\"\npassword = \"canary\"";
+    let settings = load(file, &[], true).unwrap();
+    let mail = settings.mail.as_ref().unwrap();
+    assert_eq!((mail.port, mail.from.as_str()), (587, "autostack@a.test"));
+    assert!(!format!("{settings:?}").contains("canary"));
 }
 
 #[test]

@@ -194,40 +194,6 @@ pub(super) const HOST_OR_OFF: Kind<Option<Host>> = Kind {
     },
 };
 
-/// Where a web page comes from, as browsers write it: scheme, host, and a port that is not the scheme's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(String);
-
-impl Origin {
-    /// As it stands in the header `Origin`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-pub(super) const ORIGINS_OR_OFF: Kind<Vec<Origin>> = Kind {
-    expected: r#""off", or origins with spaces between, such as "https://panel.example.com http://localhost:5173""#,
-    parse: |text| match text {
-        "off" => Ok(Vec::new()),
-        list if list.trim().is_empty() => Err(Refusal::Wrong),
-        list => list.split_whitespace().map(|one| origin(one).ok_or(Refusal::Wrong)).collect(),
-    },
-};
-
-fn origin(text: &str) -> Option<Origin> {
-    let (scheme, rest) = text.split_once("://")?;
-    let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
-    let own_port = match scheme {
-        "http" => 80,
-        "https" => 443,
-        _ => return None,
-    };
-    // An address in numbers is no host name, and good here all the same.
-    let is_host = host.parse::<Host>().is_ok() || host.parse::<std::net::Ipv4Addr>().is_ok();
-    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != own_port));
-    (is_host && is_port).then(|| Origin(text.to_owned()))
-}
-
 pub(super) const HTTPS_OFF: Kind<()> = Kind {
     expected: r#""off""#,
     parse: |text| match text {

@@ -76,9 +76,7 @@ impl Platform {
         match self.take_code(&user.id, proof.code).await? {
             Taken::Good => {}
             Taken::Needed => {
-                let message = "this account has a second factor";
-                return Err(PlatformError::new(ErrorKind::CodeNeeded, message)
-                    .hint("send the code that your authenticator shows, or a recovery code"));
+                return Err(code_needed());
             }
             Taken::Wrong => return Err(self.refuse(&account, login.from)),
         }
@@ -178,7 +176,11 @@ impl Platform {
         Ok(self.parts().store.call(read).await?)
     }
 
-    async fn take_code(&self, user: &UserId, code: Option<String>) -> Result<Taken, PlatformError> {
+    pub(crate) async fn take_code(
+        &self,
+        user: &UserId,
+        code: Option<String>,
+    ) -> Result<Taken, PlatformError> {
         let (user, now) = (user.clone(), clock::now());
         let take = move |store: &Store| {
             store.update_credentials(&user, |credentials| match (&mut credentials.totp, code) {
@@ -212,10 +214,17 @@ impl Platform {
     }
 }
 
-enum Taken {
+/// What came of the code of a second factor.
+pub(crate) enum Taken {
     Good,
     Needed,
     Wrong,
+}
+
+/// What somebody is told who has a second factor and shows none.
+pub(crate) fn code_needed() -> PlatformError {
+    PlatformError::new(ErrorKind::CodeNeeded, "this account has a second factor")
+        .hint("send the code that your authenticator shows, or a recovery code")
 }
 
 /// What a token is refused with.

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`identity`] | the keys that sign tokens, and how many passwords are looked at |
 //! | [`sign_up`] | accounts made by their owners; invitations |
+//! | [`sign_in`] | accounts elsewhere that let somebody in |
 //! | [`login`] | a password and a second factor become a session; its tokens |
+//! | [`mailed`] | links in mails: an address is proved, a forgotten password replaced |
 //! | [`sessions`] | what is open, and its end |
 //! | [`api_keys`] | keys for programs |
 //! | [`second_factor`] | codes of an authenticator, and recovery codes |
@@ -15,9 +17,11 @@
 
 pub mod api_keys;
 pub mod login;
+pub mod mailed;
 pub mod profile;
 pub mod second_factor;
 pub mod sessions;
+pub mod sign_in;
 pub mod sign_up;
 
 pub(crate) mod identity;
@@ -27,4 +31,5 @@ pub use login::{Login, Proof, Tokens};
 pub use profile::AccountView;
 pub use second_factor::SecondFactorOffer;
 pub use sessions::SessionView;
+pub use sign_in::{Arrival, Departure, Return};
 pub use sign_up::{InvitationView, NewAccount, NewInvitation};

@@ -5,7 +5,11 @@ use autostack_domain::{Secret, account::Totp, permission::Actor};
 use autostack_identity::totp;
 use autostack_store::Store;
 
-use super::{api_keys::check_full, profile::own_password};
+use super::{
+    api_keys::check_full,
+    login::{Taken, code_needed},
+    profile::own_password,
+};
 use crate::{
     error::{ErrorKind, PlatformError},
     platform::Platform,
@@ -47,6 +51,23 @@ impl Platform {
             return Err(PlatformError::new(ErrorKind::Conflict, message).hint("remove it first"));
         }
         Ok(SecondFactorOffer { secret: offer.secret, url: offer.url })
+    }
+
+    /// Asks for the second factor again, before something is made that lets in without one. An account without one passes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CodeNeeded`] without a code, [`ErrorKind::Denied`] for a wrong one, [`ErrorKind::TooMany`] after many.
+    pub async fn check_code(&self, actor: &Actor, code: Option<String>) -> Result<(), PlatformError> {
+        check_full(actor, "make a key")?;
+        self.check_attempts(&actor.name, actor.from)?;
+        match self.take_code(&actor.user, code).await? {
+            Taken::Good => Ok(()),
+            Taken::Needed => Err(code_needed()),
+            Taken::Wrong => {
+                self.failed_attempt(&actor.name, actor.from);
+                Err(PlatformError::new(ErrorKind::Denied, "the code is wrong, or was used before"))
+            }
+        }
     }
 
     /// Confirms the second factor that was offered last by a code of it. Recovery codes come back, shown this once.

@@ -68,6 +68,8 @@ pub struct InvitationView {
     pub app: Option<AppName>,
     /// That role.
     pub role: Option<Role>,
+    /// Whether it was sent to the address just now.
+    pub is_mailed: bool,
     /// When it was made.
     pub created_at: UnixMillis,
     /// When it ends.
@@ -130,10 +132,12 @@ impl Platform {
             other => other?,
         }
         self.event(&self.actor(&user, None, login.from), None, "account:add", user.email.clone());
+        self.greet(&user).await;
         self.open_session(user, login).await
     }
 
-    /// Invites somebody. The secret comes back this once: who has it, and the address, makes the account.
+    /// Invites somebody, by mail where the host sends any. The secret comes back this once: who has it, and the address, makes
+    /// the account.
     pub async fn invite(
         &self,
         actor: &Actor,
@@ -171,7 +175,9 @@ impl Platform {
             other => other?,
         }
         self.event(actor, None, "invitations:add", invitation.email.clone());
-        Ok((view(invitation), opaque.reveal(Kind::Invitation)))
+        let (mut invitation, secret) = (view(invitation), opaque.reveal(Kind::Invitation));
+        invitation.is_mailed = self.mail_invitation(&invitation, &secret);
+        Ok((invitation, secret))
     }
 
     /// The invitations that nobody has taken yet.
@@ -239,6 +245,7 @@ fn view(invitation: Invitation) -> InvitationView {
         is_admin: invitation.is_admin,
         app,
         role,
+        is_mailed: false,
         created_at: invitation.created_at,
         expires_at: invitation.expires_at,
     }

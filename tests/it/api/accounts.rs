@@ -87,7 +87,7 @@ fn b5_ten_wrong_passwords_are_enough_and_nobody_learns_who_is_there() {
 }
 
 /// The code that an authenticator shows for this secret.
-fn code_of(secret: &str) -> String {
+pub(super) fn code_of(secret: &str) -> String {
     use std::time::{SystemTime, UNIX_EPOCH};
     let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
     let totp = totp_rs::Builder::new().with_secret(secret).build().unwrap();
@@ -95,7 +95,7 @@ fn code_of(secret: &str) -> String {
 }
 
 #[test]
-fn a_second_factor_is_offered_confirmed_asked_for_and_removed() {
+fn b5_a_second_factor_is_offered_confirmed_asked_for_and_removed() {
     let (_world, api) = with_user("ada@example.com", false);
     let me = api.with(&tokens(&api, "ada@example.com").0);
     assert_eq!(me.post("/api/user/me/totp", &json!({ "password": "wrong" })).refused(403), "denied");
@@ -123,6 +123,15 @@ fn a_second_factor_is_offered_confirmed_asked_for_and_removed() {
     assert_eq!(log_in(Some(&recovery[0])).refused(401), "unauthenticated");
     let account = me.get("/api/user/me").ok();
     assert_eq!((&account["has_second_factor"], &account["recovery_codes"]), (&json!(true), &json!(9)));
+    // What lets in without a second factor is made with one.
+    let key = |code: Option<&str>| json!({ "name": "ci", "scopes": ["read"], "code": code });
+    assert_eq!(me.post("/api/user/me/tokens", &key(None)).refused(401), "code_needed");
+    assert_eq!(me.post("/api/user/me/tokens", &key(Some("000000"))).refused(403), "denied");
+    let line = json!({ "name": "laptop", "public_key": "ssh-ed25519 AAAA" });
+    assert_eq!(me.post("/api/user/me/keys", &line).refused(401), "code_needed");
+    let recovery = codes["recovery_codes"].as_array().unwrap();
+    let last = recovery.last().unwrap().as_str();
+    assert_eq!(me.post("/api/user/me/tokens", &key(last)).status, 201);
     assert_eq!(me.ask("DELETE", "/api/user/me/totp", Some(&json!({ "password": PASSWORD }))).status, 204);
     log_in(None).ok();
 }

@@ -116,7 +116,7 @@ fn is_revoked(feed: &mut Feed, since: Instant) {
 }
 
 #[test]
-fn a_feed_ends_with_the_right_to_read_it() {
+fn a5_b3_a_feed_is_for_pages_of_its_own_and_ends_with_the_right_to_read_it() {
     let world = World::new();
     let admin = somebody(&world, "ada@example.com", true);
     let bob = somebody(&world, "bob@example.com", false);

@@ -52,10 +52,27 @@ const EVERYBODY: [Who; 12] = [
 const OPERATIONS: &str = r#"
     GET    /health                                  open 200
     GET    /metrics                                 open 200
+    GET    /api/auth/signup                         open 422
+    GET    /api/auth/verify-email                   open 422
+    POST   /api/auth/verify-email                   open 401  {"token": "asm_none"}
+    POST   /api/auth/forgot-password                open 409  {"email": "eve@example.com"}
+    GET    /api/auth/reset-password                 open 422
+    POST   /api/auth/reset-password                 open 401  {"token": "asm_none", "password": "another horse"}
+    GET    /api/invitations                         host manage
+    POST   /api/invitations                         host manage  {"email": "eve@example.com"}
+    DELETE /api/invitations/{id}                    host manage
+    POST   /api/user/me/verification                session -
     POST   /api/auth/signup                         open 403  {"email": "eve@example.com", "password": "correct horse"}
     POST   /api/auth/login                          open 401  {"email": "eve@example.com", "password": "wrong horse"}
     POST   /api/auth/refresh                        open 401  {"refresh_token": "none"}
     POST   /api/auth/logout                         open 204  {"refresh_token": "none"}
+    GET    /api/auth/github                         open 404
+    GET    /api/auth/google                         open 404
+    GET    /api/auth/github/callback                open 400
+    GET    /api/auth/google/callback                open 400
+    POST   /api/auth/code                           open 401  {"ticket": "none", "code": "000000"}
+    POST   /api/user/me/linked/{provider}           session -
+    DELETE /api/user/me/linked/{provider}           mine -
     POST   /api/auth/ticket                         known -
     GET    /api/user/me                             known -
     PATCH  /api/user/me                             session -  {"name": "Somebody"}
@@ -203,7 +220,8 @@ impl Operation {
             .replace("{name}", app)
             .replace("{domain}", "none.example")
             .replace("{user}", "nobody@example.com")
-            .replace("{n}", "7");
+            .replace("{n}", "7")
+            .replace("{provider}", "github");
         let id = match self.path {
             path if path.contains("sessions") => &ids["session"],
             path if path.contains("tokens") => &ids["token"],
@@ -255,7 +273,7 @@ fn expired_session(world: &World) -> ApiClient {
 }
 
 #[test]
-fn every_operation_is_for_those_who_may_and_nobody_else() {
+fn a4_every_operation_is_for_those_who_may_and_nobody_else() {
     let world = Options::default().file("[auth]\naccess_token_ttl = \"1s\"\n").start();
     let expired = expired_session(&world);
     let operations = operations();

@@ -5,10 +5,12 @@ mod apps;
 mod deployments;
 mod feeds;
 mod front;
+mod mailed;
 mod matrix;
 mod metrics;
 mod once;
 mod overview;
+mod sign_in;
 
 use crate::world::{ApiClient, World};
 

@@ -58,6 +58,12 @@ impl Options {
         self
     }
 
+    /// Sets a variable of the agent's own environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Gives the agent a settings file with this text.
     pub(crate) fn file(mut self, text: &str) -> Self {
         self.file = Some(text.to_owned());

@@ -24,6 +24,13 @@ impl Response {
     }
 }
 
+impl Response {
+    /// All values of a header; its name in lower case.
+    pub(crate) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// A connection to a server.
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,

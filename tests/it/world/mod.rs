@@ -14,7 +14,7 @@
 //! | [`git_server`] | [`git_server::GitServer`]: repositories and files of somebody else |
 //! | [`engine`] | [`Docker`]: a container engine as an operator sees it, and what an agent has made there |
 //! | [`own_engine`] | [`OwnEngine`]: a second engine, which a story may stop, kill and start again |
-//! | [`tools`], [`prometheus`] | real programs that are fetched for stories |
+//! | [`tools`], [`mail`], [`prometheus`], [`provider`] | real programs that are fetched for stories |
 //! | [`service`] | [`service::Manager`]: what systemd does for a service |
 //! | [`live`] | [`Live`]: a child process whose output is read while it runs |
 //! | [`terminal`] | [`Terminal`]: a program in a terminal that a story types into |
@@ -33,10 +33,12 @@ pub(crate) mod feed;
 pub(crate) mod git_server;
 pub(crate) mod http;
 pub(crate) mod live;
+pub(crate) mod mail;
 pub(crate) mod own_engine;
 pub(crate) mod ports;
 pub(crate) mod processes;
 pub(crate) mod prometheus;
+pub(crate) mod provider;
 pub(crate) mod repo;
 pub(crate) mod service;
 pub(crate) mod state;
