@@ -5,14 +5,17 @@ use axum::Router;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        self, ObjectBuilder, Type,
+        self, Content, Object, ObjectBuilder, RefOr, Type,
         path::{ParameterBuilder, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::state::Api;
+use crate::{
+    error::{Problem, ProblemBody},
+    state::Api,
+};
 
 /// What stands at the head of the document.
 #[derive(OpenApi)]
@@ -38,6 +41,8 @@ use crate::state::Api;
         (name = "audit", description = "Who changed what"),
         (name = "host", description = "The host itself"),
     ),
+    // Named by the answers of `answers`, which hold it without bringing its parts along.
+    components(schemas(Problem, ProblemBody)),
     security(("bearer" = [])),
     modifiers(&Bearer),
 )]
@@ -79,6 +84,27 @@ pub(crate) fn tell_of_keys(document: &mut openapi::OpenApi) {
     // Who is not known has no keys.
     for post in posts.filter(|post| post.security.is_none()) {
         post.parameters.get_or_insert_default().push(key.clone().into());
+    }
+}
+
+/// Says of every path that takes the form of a page that it answers with pages too.
+pub(crate) fn tell_of_pages(document: &mut openapi::OpenApi) {
+    let posts = document.paths.paths.values_mut().filter_map(|path| path.post.as_mut());
+    for post in posts {
+        let takes_forms = post.request_body.as_ref().is_some_and(|body| match body {
+            RefOr::T(body) => body.content.contains_key("application/x-www-form-urlencoded"),
+            RefOr::Ref(_) => false,
+        });
+        if !takes_forms {
+            continue;
+        }
+        let refusals = post.responses.responses.iter_mut().filter(|(status, _)| status.as_str() >= "4");
+        for (_, response) in refusals {
+            if let RefOr::T(response) = response {
+                let page = Content::new(Some(Object::with_type(Type::String)));
+                response.content.insert("text/html".to_owned(), page.into());
+            }
+        }
     }
 }
 

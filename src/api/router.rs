@@ -44,6 +44,7 @@ pub(crate) fn described() -> (Router<Api>, OpenApi) {
         .merge(metrics::router())
         .split_for_parts();
     docs::tell_of_keys(&mut document);
+    docs::tell_of_pages(&mut document);
     (router, document)
 }
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod apps;
 mod deployments;
+mod document;
 mod feeds;
 mod front;
 mod mailed;
@@ -11,6 +12,7 @@ mod metrics;
 mod once;
 mod overview;
 mod sign_in;
+mod threats;
 
 use crate::world::{ApiClient, World};
 
